@@ -6,11 +6,16 @@ package volume
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
 // ErrInvalid is the cause of every error about an attribute's name or value.
 var ErrInvalid = errors.New("invalid volume attribute")
+
+// ErrSecret is the ErrInvalid of credentials that are missing, contradictory or
+// unreadable. Its messages name keys, never values.
+var ErrSecret = fmt.Errorf("%w: secret", ErrInvalid)
 
 // ErrInUse means that the volume is published elsewhere and its access mode
 // forbids another publication.
