@@ -1,0 +1,89 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"testing"
+)
+
+// TestRun checks that every blob is under its digest, that both indexes find
+// the layer, and that the layer holds the binary.
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	binary, ca := filepath.Join(dir, "csi-uftp"), filepath.Join(dir, "ca.crt")
+	for _, file := range []string{binary, ca} {
+		if err := os.WriteFile(file, []byte("content of "+filepath.Base(file)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var images [2][]byte
+	for i := range images {
+		out := filepath.Join(dir, "image.tar")
+		if err := run(out, "example/csi-uftp:1", binary, ca); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if images[i], err = os.ReadFile(out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(images[0], images[1]) {
+		t.Error("the same input gives different images")
+	}
+
+	files := untar(t, images[0])
+	for name, data := range files {
+		if sum := sha256.Sum256(data); path.Dir(name) == "blobs/sha256" && path.Base(name) != hex.EncodeToString(sum[:]) {
+			t.Errorf("%s has another digest", name)
+		}
+	}
+	var archive []struct {
+		Config   string
+		RepoTags []string
+		Layers   []string
+	}
+	if err := json.Unmarshal(files["manifest.json"], &archive); err != nil || len(archive) != 1 || archive[0].RepoTags[0] != "example/csi-uftp:1" {
+		t.Fatalf("manifest.json: %s (%v)", files["manifest.json"], err)
+	}
+	var index struct{ Manifests []struct{ Digest string } }
+	if err := json.Unmarshal(files["index.json"], &index); err != nil || len(index.Manifests) != 1 {
+		t.Fatalf("index.json: %s (%v)", files["index.json"], err)
+	}
+	var manifest struct{ Layers []struct{ Digest string } }
+	if err := json.Unmarshal(files["blobs/sha256/"+index.Manifests[0].Digest[len("sha256:"):]], &manifest); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := path.Base(archive[0].Layers[0]), manifest.Layers[0].Digest[len("sha256:"):]; got != want {
+		t.Errorf("the docker archive's layer is %s, the OCI layout's %s", got, want)
+	}
+	layer := untar(t, files[archive[0].Layers[0]])
+	if string(layer["csi-uftp"]) != "content of csi-uftp" || string(layer["etc/ssl/certs/ca-certificates.crt"]) != "content of ca.crt" {
+		t.Errorf("the layer holds %v", layer)
+	}
+}
+
+func untar(t *testing.T, data []byte) map[string][]byte {
+	t.Helper()
+	files := make(map[string][]byte)
+	tr := tar.NewReader(bytes.NewReader(data))
+	for {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files[h.Name], err = io.ReadAll(tr); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
