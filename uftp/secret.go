@@ -1,6 +1,10 @@
 package uftp
 
-import "log/slog"
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
 
 const redacted = "[redacted]"
 
@@ -12,6 +16,9 @@ type Secret string
 // Reveal returns the secret's text. Callers hand it to the peer it is meant for
 // and to nothing else.
 func (s Secret) Reveal() string { return string(s) }
+
+// Format implements [fmt.Formatter]: some verbs, like %d, pass String by.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // String implements [fmt.Stringer].
 func (s Secret) String() string { return redacted }
