@@ -17,6 +17,10 @@ var ErrInvalid = errors.New("invalid volume attribute")
 // unreadable. Its messages name keys, never values.
 var ErrSecret = fmt.Errorf("%w: secret", ErrInvalid)
 
+// ErrKubernetes means that a Secret could not be read because the Kubernetes API
+// did not answer.
+var ErrKubernetes = errors.New("kubernetes API not available")
+
 // ErrInUse means that the volume is published elsewhere and its access mode
 // forbids another publication.
 var ErrInUse = errors.New("volume in use")
