@@ -1,0 +1,173 @@
+package uftp
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxLine bounds one line of a reply. Paths are at most some 8,000
+	// characters; the server's quoting may make four bytes of one.
+	maxLine = 64 << 10
+	// maxReplyLines bounds one reply, listings apart.
+	maxReplyLines = 1000
+	// maxLibraryBytes bounds what the server may answer to one call of the FTP
+	// library, which collects replies in memory without a limit of its own.
+	maxLibraryBytes = 1 << 20
+)
+
+// control is a session's control connection. It is the only reader of the
+// socket and is shared by two users that take turns: the FTP library, which
+// sees a net.Conn whose Read never returns more than one line, so that it never
+// buffers a byte that is not its own; and our own commands, which use readLine.
+//
+// It re-arms TCP_QUICKACK before it waits: uftpd leaves Nagle's algorithm on and
+// sends replies in several small writes, so that a delayed acknowledgement would
+// cost 40 ms a command. It gives up when the server is silent for longer than
+// the stall time, and never logs what passes through it.
+//
+// A control is used by one goroutine at a time; only Close may be called at any
+// moment.
+type control struct {
+	net.Conn
+	br    *bufio.Reader
+	stall time.Duration
+	trips *atomic.Int64 // round trips of all sessions of the client
+
+	waiting bool   // something was written since the last wait
+	sent    bool   // something was written since the operation began
+	midLine bool   // Read returned part of a line
+	code    string // first three bytes of the line Read returned last
+	crlf    bool   // the greeting ended in CR LF, and so do all lines
+	allowed int    // bytes Read may still return in this call of the library
+}
+
+func newControl(conn net.Conn, stall time.Duration, trips *atomic.Int64) *control {
+	c := &control{Conn: conn, stall: stall, trips: trips, allowed: maxLibraryBytes}
+	c.br = bufio.NewReaderSize(waiter{c}, maxLine)
+	return c
+}
+
+// waiter is where a control blocks.
+type waiter struct{ c *control }
+
+func (w waiter) Read(p []byte) (int, error) {
+	c := w.c
+	if c.waiting {
+		c.waiting = false
+		c.trips.Add(1)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
+		return 0, err
+	}
+	quickAck(c.Conn)
+	return c.Conn.Read(p)
+}
+
+// Write implements net.Conn.
+func (c *control) Write(p []byte) (int, error) {
+	c.waiting, c.sent = true, true
+	if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// Read implements net.Conn for the library: it returns at most the rest of the
+// current line.
+func (c *control) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if _, err := c.br.Peek(1); err != nil {
+		return 0, err
+	}
+	buf, _ := c.br.Peek(min(len(p), c.br.Buffered()))
+	n := len(buf)
+	if i := bytes.IndexByte(buf, '\n'); i >= 0 {
+		n = i + 1
+	}
+	if !c.midLine {
+		c.code = string(buf[:min(3, n)])
+	}
+	c.midLine = buf[n-1] != '\n'
+	if c.code == "220" && !c.midLine {
+		c.crlf = bytes.HasSuffix(buf[:n], []byte("\r\n"))
+	}
+	if c.allowed -= n; c.allowed < 0 {
+		return 0, fmt.Errorf("%w: reply too long", ErrProtocol)
+	}
+	copy(p, buf[:n])
+	return c.br.Discard(n)
+}
+
+// readLine returns the next line without its end.
+func (c *control) readLine() (string, error) {
+	line, err := c.br.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return "", fmt.Errorf("%w: line longer than %d bytes", ErrProtocol, maxLine)
+	}
+	if err == io.EOF && len(line) > 0 { //nolint:errorlint // bufio returns it as it is
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return "", lost(err)
+	}
+	return c.trimEOL(line), nil
+}
+
+// trimEOL cuts the line end the server uses. A file name may end in CR where
+// lines end in a bare LF.
+func (c *control) trimEOL(line []byte) string {
+	line = bytes.TrimSuffix(line, []byte("\n"))
+	if c.crlf {
+		line = bytes.TrimSuffix(line, []byte("\r"))
+	}
+	return string(line)
+}
+
+// send writes the commands in one packet.
+func (c *control) send(cmds ...string) error {
+	_, err := c.Write([]byte(strings.Join(cmds, "\r\n") + "\r\n"))
+	return lost(err)
+}
+
+// readReply reads one whole reply.
+func (c *control) readReply() (reply, error) {
+	line, err := c.readLine()
+	if err != nil {
+		return reply{}, err
+	}
+	r, more, err := parseReplyLine(line)
+	if err != nil || !more {
+		return r, err
+	}
+	end := line[:3] + " "
+	for range maxReplyLines {
+		line, err := c.readLine()
+		if err != nil {
+			return reply{}, err
+		}
+		if strings.HasPrefix(line, end) {
+			r.last = line[4:]
+			return r, nil
+		}
+		r.body = append(r.body, line)
+	}
+	return reply{}, fmt.Errorf("%w: reply longer than %d lines", ErrProtocol, maxReplyLines)
+}
+
+// lost says that err, which a connection returned, is the end of it.
+func lost(err error) error {
+	if err == nil || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrProtocol) {
+		return err
+	}
+	return fmt.Errorf("%w: connection lost: %w", ErrUnavailable, err)
+}

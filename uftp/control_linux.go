@@ -1,0 +1,44 @@
+package uftp
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// quickAck asks the kernel not to delay the next acknowledgement on conn. The
+// kernel forgets it soon: call it before every wait.
+func quickAck(conn net.Conn) {
+	_ = withFD(conn, func(fd int) {
+		// Best effort: without it the connection is slow, not wrong.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+	})
+}
+
+// quiet reports that conn is open and that nothing was received that nobody
+// has read: no end of file, no error, no stray byte. It does not block.
+func quiet(conn net.Conn) bool {
+	ok := true // for what is no socket, nobody can tell
+	err := withFD(conn, func(fd int) {
+		var b [1]byte
+		_, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		ok = errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)
+	})
+	return ok && err == nil
+}
+
+// withFD calls f with conn's descriptor, if it has one. It fails when conn is
+// closed.
+func withFD(conn net.Conn, f func(fd int)) error {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(func(fd uintptr) { f(int(fd)) })
+}
