@@ -1,0 +1,241 @@
+package uftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jlaffaye/ftp"
+)
+
+// dialer makes sessions; it is what all sessions of a client share.
+type dialer struct {
+	dial    DialFunc
+	timeout time.Duration // for a connection, and for the login after it
+	stall   time.Duration // longest silence of a server that should speak
+
+	passive   atomic.Bool // use PASV and its address: EPSV's port was refused
+	inclusive atomic.Bool // the end of a RANG is part of it, as we found out
+	trips     atomic.Int64
+	received  atomic.Int64
+	sent      atomic.Int64
+}
+
+// session is one login at UFTPD: a control connection and at most one data
+// connection, which is kept over transfers.
+//
+// It runs one operation at a time (the pool sees to that). An operation reads
+// every reply it asked for, or the session is closed: a session that is given
+// back is in step with the server.
+type session struct {
+	*dialer
+	ctl       *control
+	lib       *ftp.ServerConn // shares ctl
+	host      string          // address of the control connection's far end
+	keepAlive bool            // the server keeps data connections
+	rfcRang   bool            // the server says that the end of a RANG is part of it
+
+	idleSince time.Time // owned by the pool
+
+	life context.Context // ends with the session
+	end  context.CancelFunc
+
+	mu       sync.Mutex // guards the following, which abort reaches from outside
+	data     net.Conn   // in step: no transfer's bytes are left in it
+	draining net.Conn   // a data connection that the server was asked to close
+	closed   bool
+}
+
+// errNoBase means that the server accepted the password and hung up: what it
+// does when the base directory is missing.
+var errNoBase = fmt.Errorf("%w: the base directory is missing or not accessible on the server", fs.ErrNotExist)
+
+// login opens a session. The context bounds this call, not the session's life.
+func (d *dialer) login(ctx context.Context, l Login) (*session, error) {
+	conn, err := d.dialAny(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{dialer: d, ctl: newControl(conn, d.timeout, &d.trips)}
+	s.life, s.end = context.WithCancel(context.Background())
+	err = s.run(ctx, func() error { return s.greet(l.Password) })
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	s.ctl.stall = d.stall
+	return s, nil
+}
+
+// dialAny connects to the first of the server's addresses that answers.
+func (d *dialer) dialAny(ctx context.Context, l Login) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	err := fmt.Errorf("%w: no server address", ErrProtocol)
+	for _, addr := range l.Addresses() {
+		var conn net.Conn
+		conn, err = d.dial(ctx, "tcp", addr)
+		if err == nil {
+			return conn, nil
+		}
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil, err
+}
+
+// greet does what comes before the first operation.
+func (s *session) greet(password Secret) error {
+	tcp, ok := s.ctl.RemoteAddr().(*net.TCPAddr)
+	if !ok { // the library would panic
+		return fmt.Errorf("%w: not a TCP connection", errors.ErrUnsupported)
+	}
+	s.host = tcp.IP.String()
+	if tcp.Zone != "" {
+		s.host += "%" + tcp.Zone
+	}
+	lib, err := ftp.Dial(tcp.String(),
+		ftp.DialWithDialFunc(func(string, string) (net.Conn, error) { return s.ctl, nil }),
+		ftp.DialWithDisabledUTF8(true))
+	if err != nil {
+		return fromLibrary(err)
+	}
+	s.lib = lib
+	if err := lib.Login("anonymous", password.Reveal()); err != nil {
+		if err = fromLibrary(err); errors.Is(err, ErrUnavailable) && s.ctl.code == "230" {
+			return errNoBase
+		}
+		return err
+	}
+	replies, err := s.exchange("FEAT", "KEEP-ALIVE true", "OPTS SENDFILE_ENABLED true", "STAT F .")
+	if err != nil {
+		return err
+	}
+	s.rfcRang = hasInclusiveRanges(replies[0].body)
+	s.keepAlive = replies[1].code == 200
+	return replies[3].want(211)
+}
+
+// run runs one operation. When ctx ends, the connections are closed, which
+// wakes whatever waits on them. Any failure but a refusal closes the session.
+func (s *session) run(ctx context.Context, op func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, s.abort)
+	s.ctl.sent = false
+	err := op()
+	if !stop() {
+		s.abort()
+		if err != nil && !isRefusal(err) {
+			return fmt.Errorf("%w (%w)", ctx.Err(), err)
+		}
+	}
+	if err != nil && !isRefusal(err) {
+		s.abort()
+	}
+	return err
+}
+
+// isRefusal reports whether err leaves a session in step.
+func isRefusal(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) || err == io.EOF //nolint:errorlint // only our own end of file, not a connection's
+}
+
+// exchange sends the commands in one packet and reads one reply to each, also
+// when some are refused; the caller checks them. The error is the session's.
+func (s *session) exchange(cmds ...string) ([]reply, error) {
+	if err := s.ctl.send(cmds...); err != nil {
+		return nil, err
+	}
+	replies := make([]reply, len(cmds))
+	for i := range replies {
+		var err error
+		if replies[i], err = s.ctl.readReply(); err != nil {
+			return nil, err
+		}
+	}
+	return replies, nil
+}
+
+// do sends one command and checks its reply.
+func (s *session) do(cmd string, code int) (reply, error) {
+	r, err := s.exchange(cmd)
+	if err != nil {
+		return reply{}, err
+	}
+	return r[0], r[0].want(code)
+}
+
+// library runs one call of the FTP library.
+func (s *session) library(call func(*ftp.ServerConn) error) error {
+	s.ctl.allowed = maxLibraryBytes
+	return fromLibrary(call(s.lib))
+}
+
+// abort closes the connections at once. It may be called at any moment.
+func (s *session) abort() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.end()
+	_ = s.ctl.Close() // what it could say no longer matters
+	if s.data != nil {
+		_ = s.data.Close()
+		s.data = nil
+	}
+	if s.draining != nil {
+		_ = s.draining.Close()
+	}
+}
+
+// close says goodbye, if the session is in step, and closes it.
+func (s *session) close() {
+	if !s.isClosed() && s.lib != nil {
+		_ = s.lib.Quit() // the server does not answer
+	}
+	s.abort()
+}
+
+func (s *session) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// alive reports, without a round trip, whether an idle session can be used.
+func (s *session) alive() bool {
+	return !s.isClosed() && s.ctl.br.Buffered() == 0 && quiet(s.ctl.Conn)
+}
+
+// hasData reports whether a data connection is open.
+func (s *session) hasData() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data != nil
+}
+
+// setData makes conn the data connection; nil drops the present one.
+func (s *session) setData(conn net.Conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.data != nil {
+		_ = s.data.Close()
+	}
+	s.data = conn
+	if s.closed && conn != nil {
+		_ = conn.Close()
+		s.data = nil
+		return fmt.Errorf("%w: session closed", ErrUnavailable)
+	}
+	return nil
+}
+
+// dropData closes the data connection.
+func (s *session) dropData() { _ = s.setData(nil) }

@@ -1,0 +1,115 @@
+package uftp
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+// uftpd splits the arguments of MFF and MFMT at blanks and fails on a path with
+// one. So a directory with a blank in its path is entered first (CWD, and back
+// again), and a file with a blank in its own name is renamed for a moment, all
+// in one packet:
+//
+//	RNFR "a b", RNTO tmp, MFF … tmp, RNFR tmp, RNTO "a b"
+//
+// For that moment, which is shorter than a round trip, others see the file under
+// the temporary name, and somebody who makes a new file of the old name just
+// then loses it. If the connection breaks in the middle, the next attempt looks
+// for the temporary name and puts the file back; see putBack.
+
+// setFact runs the MFF or MFMT command that cmd makes for a path without
+// blanks. tmp is a fresh name for the file in its directory.
+func (s *session) setFact(path, tmp string, cmd func(wire string) string) error {
+	if !strings.Contains(path, " ") {
+		_, err := s.do(cmd(wirePath(path)), 213)
+		return err
+	}
+	dir, base := parent(path)
+	if strings.Contains(base, " ") {
+		// A directory can be entered and named ".", if we may enter it.
+		if err := s.within(path, func() error { _, err := s.do(cmd("."), 213); return err }); !errors.Is(err, errNotEntered) {
+			return err
+		}
+	}
+	if !strings.Contains(dir, " ") {
+		return s.setRenamed(path, child(dir, tmp), cmd)
+	}
+	err := s.within(dir, func() error {
+		if !strings.Contains(base, " ") {
+			_, err := s.do(cmd(wirePath(base)), 213)
+			return err
+		}
+		return s.setRenamed(base, tmp, cmd)
+	})
+	if errors.Is(err, errNotEntered) {
+		return &refusal{code: 550, msg: err.Error(), cause: fs.ErrPermission}
+	}
+	return err
+}
+
+// errNotEntered means that CWD was refused.
+var errNotEntered = errors.New("directory cannot be entered")
+
+// within runs f in the directory dir. Nothing is sent before the server is
+// there. A session that cannot go back to the base directory is closed.
+func (s *session) within(dir string, f func() error) error {
+	if _, err := s.do("CWD "+wirePath(dir), 2); isRefusal(err) {
+		return fmt.Errorf("%w: %w", errNotEntered, err)
+	} else if err != nil {
+		return err
+	}
+	err := f()
+	if err == nil || isRefusal(err) {
+		if _, back := s.do("CWD "+climb(dir), 2); back != nil {
+			s.abort()
+		}
+	}
+	return err
+}
+
+// setRenamed runs the command on the file while it is called tmp.
+func (s *session) setRenamed(path, tmp string, cmd func(wire string) string) error {
+	w, wt := wirePath(path), wirePath(tmp)
+	r, err := s.exchange("RNFR "+w, "RNTO "+wt, cmd(wt), "RNFR "+wt, "RNTO "+w)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(r[0].want(350), r[1].want(2)); err != nil {
+		return firstRefusal(r[:2], 350, 2)
+	}
+	if r[4].want(2) != nil {
+		if _, err := s.exchange("RNFR "+wt, "RNTO "+w); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: rename back from %q: %d %s", ErrProtocol, tmp, r[4].code, r[4].text)
+	}
+	return r[2].want(213)
+}
+
+// firstRefusal returns the first failure among the replies.
+func firstRefusal(r []reply, codes ...int) error {
+	for i, code := range codes {
+		if err := r[i].want(code); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putBack gives a file its name back that an attempt left under tmp.
+func (s *session) putBack(path, tmp string) error {
+	if _, _, err := s.stat(tmp); err != nil {
+		_, err := absent(err, true, true)
+		return err
+	}
+	if _, _, err := s.stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err // somebody made a new one: keep both
+	}
+	r, err := s.exchange("RNFR "+wirePath(tmp), "RNTO "+wirePath(path))
+	if err != nil {
+		return err
+	}
+	return firstRefusal(r, 350, 2)
+}
