@@ -1,0 +1,191 @@
+package uftp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of a [Config].
+const (
+	DefaultMaxSessions = 4
+	DefaultIdleTimeout = time.Minute
+	DefaultIOTimeout   = 5 * time.Minute
+	DefaultDialTimeout = 10 * time.Second
+)
+
+// busyPatience is how long Connect waits for one of the user's sessions to
+// become free: the server takes 5 s to notice that one ended.
+const busyPatience = 7 * time.Second
+
+// Config says where a [Client] finds its files and how it behaves. The zero
+// value of a field means its default.
+type Config struct {
+	// AuthURL is the auth service and server: https://host:port/rest/auth/NAME.
+	// Required, unless Login is set.
+	AuthURL  string
+	Access   Access // who to be there; the default is anonymous
+	Insecure bool   // do not verify the auth service's TLS certificate
+
+	// BaseDir is the directory that paths are relative to; "" is the user's
+	// home. It need not end in a slash.
+	BaseDir       string
+	Group         string        // Unix group to ask for; "" is the user's default
+	ClientAddress string        // addresses UFTPD shall accept; "" is ours as the auth service sees it
+	HTTPTimeout   time.Duration // of one request to the auth service; its default is Authenticate's
+
+	// Login, if not nil, is the result of an authentication made elsewhere; then
+	// the auth service is never asked, and when the one-time password has died
+	// (some seconds after the last session ended) operations fail with ErrAuth.
+	Login *Login
+
+	// ReadOnly refuses all changes, with fs.ErrPermission.
+	ReadOnly bool
+
+	// MaxSessions is how many sessions the client opens at most; default 4. The
+	// server's limit may be lower: the client lives with what it gets.
+	MaxSessions int
+	// IdleTimeout is after how long unused sessions are given back, the last one
+	// too; default 1 minute.
+	IdleTimeout time.Duration
+	// IOTimeout is how long an operation waits for a server that is away or
+	// busy; default 5 minutes. A server that is silent in the middle of
+	// something for a quarter of that counts as gone.
+	IOTimeout time.Duration
+	// DialTimeout bounds a connection attempt, and the login after it; default
+	// 10 s.
+	DialTimeout time.Duration
+
+	Dial   DialFunc     // default: TCP
+	Logger *slog.Logger // default: none
+}
+
+// A Client works on the files below one base directory. It is safe for
+// concurrent use. Paths are relative to that directory, '/'-separated bytes;
+// "" and "." are the directory itself; ".." is refused, and so is what the
+// protocol cannot carry: CR, LF, NUL, and bytes that are not UTF-8.
+//
+// Errors are of type [*Error]; ask them with [errors.Is].
+type Client struct {
+	cfg     Config
+	dialer  *dialer
+	pool    *pool
+	retries atomic.Int64
+	zone    atomic.Int64 // seconds the server's local time was ahead of UTC when last seen
+
+	mu        sync.Mutex // guards the following
+	access    Access
+	login     *Login
+	loginTime time.Time
+	misses    int // logins in a row that did not reach the server
+	logins    int64
+	auths     int64
+}
+
+// New returns a client. It checks cfg and uses no network: see
+// [Client.Connect].
+func New(cfg Config) (*Client, error) {
+	switch {
+	case cfg.MaxSessions < 0 || cfg.IdleTimeout < 0 || cfg.IOTimeout < 0 || cfg.DialTimeout < 0:
+		return nil, wrapError("new client", "", fmt.Errorf("%w: negative limit", fs.ErrInvalid))
+	case cfg.Login != nil && (cfg.Login.Host == "" || cfg.Login.Port <= 0 || cfg.Login.Port > 65535):
+		return nil, wrapError("new client", "", fmt.Errorf("%w: login without server address", fs.ErrInvalid))
+	case cfg.Login == nil:
+		if u, err := url.Parse(cfg.AuthURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return nil, wrapError("new client", "", fmt.Errorf("%w: auth URL must be like https://host:port/rest/auth/NAME", fs.ErrInvalid))
+		}
+	}
+	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, DefaultMaxSessions)
+	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, DefaultIdleTimeout)
+	cfg.IOTimeout = cmp.Or(cfg.IOTimeout, DefaultIOTimeout)
+	cfg.DialTimeout = cmp.Or(cfg.DialTimeout, DefaultDialTimeout)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4,
+		}}).DialContext
+	}
+	c := &Client{cfg: cfg, access: cfg.Access}
+	c.dialer = &dialer{dial: cfg.Dial, timeout: cfg.DialTimeout, stall: cfg.IOTimeout / 4}
+	if cfg.Login != nil {
+		l := *cfg.Login
+		c.login = &l
+	}
+	c.pool = newPool(c.openSession, cfg.MaxSessions, cfg.IdleTimeout, cfg.Logger)
+	return c, nil
+}
+
+// Connect authenticates, logs in, and checks the base directory, so that what
+// is wrong with credentials, server or path is known before anything depends on
+// it. It fails at once instead of waiting for better times, but gives a server
+// whose sessions are all in use some seconds. A client need not be connected:
+// every operation does what is needed.
+func (c *Client) Connect(ctx context.Context) error {
+	s, err := c.pool.acquire(ctx, false, busyPatience)
+	if err != nil {
+		return wrapError("connect", "", err)
+	}
+	err = s.run(ctx, func() error {
+		_, err := s.epoch(".")
+		return err
+	})
+	c.pool.release(s)
+	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+		// An old session that had died unnoticed. Once more, on a new one.
+		return c.do(ctx, operation{name: "connect"}, func(s *session) error {
+			_, err := s.epoch(".")
+			return err
+		})
+	}
+	return wrapError("connect", "", err)
+}
+
+// UpdateAccess sets the access for authentications from now on. Sessions that
+// exist stay.
+func (c *Client) UpdateAccess(a Access) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.access = a
+}
+
+// Close ends all sessions and operations.
+func (c *Client) Close() error {
+	c.pool.close()
+	return nil
+}
+
+// ClientStats is a snapshot of what a client did.
+type ClientStats struct {
+	Sessions     int   // held now
+	IdleSessions int   // of these, not in use
+	SessionLimit int   // how many the server allows us, as far as known
+	Logins       int64 // sessions opened
+	Auths        int64 // one-time passwords obtained
+	Retries      int64 // attempts beyond the first
+	RoundTrips   int64 // waits for a server's answer or for a data connection
+	BytesRead    int64 // file contents received
+	BytesWritten int64 // file contents sent
+}
+
+// Stats returns a snapshot.
+func (c *Client) Stats() ClientStats {
+	total, idle, limit := c.pool.snapshot()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ClientStats{
+		Sessions: total, IdleSessions: idle, SessionLimit: limit,
+		Logins: c.logins, Auths: c.auths, Retries: c.retries.Load(),
+		RoundTrips: c.dialer.trips.Load(),
+		BytesRead:  c.dialer.received.Load(), BytesWritten: c.dialer.sent.Load(),
+	}
+}

@@ -1,0 +1,96 @@
+package uftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+)
+
+// ReadAt reads len(p) bytes at off, by the rules of [io.ReaderAt]: fewer only
+// with an error, [io.EOF] itself if the file ends before. The bytes are from
+// one version of the file, opened once by the server.
+func (c *Client) ReadAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
+	clean, err := checkRange(path, len(p), off)
+	if err != nil {
+		return 0, wrapError("read", path, err)
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n := 0
+	err = c.do(ctx, operation{name: "read", path: path, data: true}, func(s *session) error {
+		n, err = s.readAt(clean, p, off)
+		return err
+	})
+	if errors.Is(err, io.EOF) && !errors.Is(err, ErrUnavailable) {
+		return n, io.EOF
+	}
+	return n, err
+}
+
+// WriteAt writes p at off. It creates the file if need be, never cuts it, and
+// leaves a hole before an offset past its end. It returns len(p) when the server
+// has written every byte, else 0 and the reason.
+func (c *Client) WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
+	clean, err := checkRange(path, len(p), off)
+	if err != nil {
+		return 0, wrapError("write", path, err)
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	err = c.do(ctx, operation{name: "write", path: path, data: true, writes: true}, func(s *session) error {
+		return s.writeAt(clean, p, off)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func checkRange(path string, n int, off int64) (string, error) {
+	if off < 0 || off > math.MaxInt64-int64(n) {
+		return "", fmt.Errorf("%w: offset %d", fs.ErrInvalid, off)
+	}
+	return cleanPath(path)
+}
+
+// Create makes an empty file, or an existing file empty.
+func (c *Client) Create(ctx context.Context, path string) error {
+	p, err := cleanPath(path)
+	if err != nil {
+		return wrapError("create", path, err)
+	}
+	op := operation{name: "create", path: path, data: true, writes: true, settled: func(s *session) (bool, error) {
+		i, _, err := s.stat(p)
+		return absent(err, err == nil && !i.IsDir() && i.Size == 0, false)
+	}}
+	return c.do(ctx, op, func(s *session) error { return s.create(p) })
+}
+
+// Hash returns the hash, in lower-case hex, of n bytes at off as the server
+// computes it; n < 0 means up to the end. Servers know "MD5", "SHA-1", "SHA-256"
+// and "SHA-512".
+func (c *Client) Hash(ctx context.Context, path, algo string, off, n int64) (string, error) {
+	p, err := checkRange(path, 0, off)
+	if err == nil && n > math.MaxInt64-off || algo == "" || len(algo) > 20 {
+		err = fmt.Errorf("%w: range or algorithm", fs.ErrInvalid)
+	}
+	for _, r := range algo {
+		if r <= ' ' || r > '~' {
+			err = fmt.Errorf("%w: algorithm", fs.ErrInvalid)
+		}
+	}
+	if err != nil {
+		return "", wrapError("hash", path, err)
+	}
+	var sum string
+	err = c.do(ctx, operation{name: "hash", path: path}, func(s *session) error {
+		sum, err = s.hash(p, algo, off, n)
+		return err
+	})
+	return sum, err
+}

@@ -1,0 +1,97 @@
+package uftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// passwordLife is how long we trust a one-time password that opened no
+	// session yet; the server forgets it after 300 s.
+	passwordLife = 240 * time.Second
+	// maxMisses is after how many failures to reach the server we ask the auth
+	// service again: it may know another one. Each password occupies one of the
+	// user's sessions at the server, so we do not ask lightly.
+	maxMisses = 3
+)
+
+// openSession is the pool's way to a new session: with the one-time password we
+// have, or with a new one if there is none or it has died. The pool makes one
+// call at a time.
+func (c *Client) openSession(ctx context.Context) (*session, error) {
+	l, fresh, err := c.password(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.logIn(ctx, l)
+	if !errors.Is(err, errPassword) || fresh {
+		return s, err
+	}
+	if c.cfg.Login != nil {
+		return nil, fmt.Errorf("%w, and this client has no credentials to get another", errPassword)
+	}
+	c.forget()
+	if l, _, err = c.password(ctx); err != nil {
+		return nil, err
+	}
+	return c.logIn(ctx, l)
+}
+
+// logIn opens a session. A session that ends right after login means that there
+// is no base directory, or that the server went down just then: try again to
+// tell them apart.
+func (c *Client) logIn(ctx context.Context, l Login) (*session, error) {
+	s, err := c.dialer.login(ctx, l)
+	if errors.Is(err, errNoBase) {
+		var again error
+		if s, again = c.dialer.login(ctx, l); !errors.Is(again, ErrBusy) && !errors.Is(again, errPassword) {
+			err = again
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err == nil:
+		c.logins++
+		c.misses = 0
+	case errors.Is(err, ErrUnavailable):
+		if c.misses++; c.misses%maxMisses == 0 && c.cfg.Login == nil && c.pool.empty() {
+			c.login = nil
+		}
+	}
+	return s, err
+}
+
+// password returns the one-time password we have, or a fresh one.
+func (c *Client) password(ctx context.Context) (l Login, fresh bool, err error) {
+	c.mu.Lock()
+	if old := c.login; old != nil &&
+		(c.cfg.Login != nil || !c.pool.empty() || c.logins > 0 || time.Since(c.loginTime) < passwordLife) {
+		c.mu.Unlock()
+		return *old, false, nil
+	}
+	access := c.access
+	c.mu.Unlock()
+	l, err = Authenticate(ctx, AuthRequest{
+		AuthURL: c.cfg.AuthURL, Access: access, Insecure: c.cfg.Insecure,
+		BaseDir: c.cfg.BaseDir, Persistent: true, Group: c.cfg.Group,
+		ClientAddress: c.cfg.ClientAddress, HTTPTimeout: c.cfg.HTTPTimeout, Dial: c.cfg.Dial,
+	})
+	if err != nil {
+		return Login{}, false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.login, c.loginTime = &l, time.Now()
+	c.auths++
+	return l, true, nil
+}
+
+// forget drops the one-time password.
+func (c *Client) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.login = nil
+}

@@ -1,0 +1,135 @@
+package uftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jlaffaye/ftp"
+)
+
+// Stat returns the attributes of a file or directory; links are followed. One
+// round trip.
+func (c *Client) Stat(ctx context.Context, path string) (Info, error) {
+	p, err := cleanPath(path)
+	if err != nil {
+		return Info{}, wrapError("stat", path, err)
+	}
+	var info Info
+	err = c.do(ctx, operation{name: "stat", path: path}, func(s *session) error {
+		info, err = c.stat(s, p)
+		return err
+	})
+	return info, err
+}
+
+// stat also learns the server's time zone.
+func (c *Client) stat(s *session, path string) (Info, error) {
+	info, f, err := s.stat(path)
+	if err == nil && !f.local.IsZero() {
+		c.zone.Store(f.local.Unix() - info.ModTime.Unix())
+	}
+	return info, err
+}
+
+// List returns the entries of a directory, in no order, with exact times and
+// modes. Names that the protocol cannot carry, and links that lead nowhere, are
+// left out. Two round trips, whatever the size.
+func (c *Client) List(ctx context.Context, dir string) ([]Info, error) {
+	p, err := cleanPath(dir)
+	if err != nil {
+		return nil, wrapError("list", dir, err)
+	}
+	var entries []Info
+	err = c.do(ctx, operation{name: "list", path: dir}, func(s *session) error {
+		entries, err = s.list(p)
+		return err
+	})
+	return entries, err
+}
+
+// Mkdir makes a directory. Its parent must exist.
+func (c *Client) Mkdir(ctx context.Context, path string) error {
+	return c.change(ctx, "mkdir", path, func(p string) operation {
+		return operation{settled: func(s *session) (bool, error) {
+			i, _, err := s.stat(p)
+			return absent(err, err == nil && i.IsDir(), false)
+		}}
+	}, func(l *ftp.ServerConn, w string) error { return l.MakeDir(w) })
+}
+
+// Rmdir removes an empty directory.
+func (c *Client) Rmdir(ctx context.Context, path string) error {
+	return c.change(ctx, "rmdir", path, goneSettles, func(l *ftp.ServerConn, w string) error { return l.RemoveDir(w) })
+}
+
+// Remove removes a file.
+func (c *Client) Remove(ctx context.Context, path string) error {
+	return c.change(ctx, "remove", path, goneSettles, func(l *ftp.ServerConn, w string) error { return l.Delete(w) })
+}
+
+// goneSettles is an operation that is done when the path is gone.
+func goneSettles(p string) operation {
+	return operation{settled: func(s *session) (bool, error) {
+		_, _, err := s.stat(p)
+		return absent(err, false, true)
+	}}
+}
+
+// absent turns the error of a stat into the answer whether an operation is done.
+func absent(err error, there, gone bool) (bool, error) {
+	switch {
+	case err == nil:
+		return there, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return gone, nil
+	default:
+		return false, err
+	}
+}
+
+// change runs a command of the library that takes one path.
+func (c *Client) change(ctx context.Context, name, path string, op func(p string) operation, call func(*ftp.ServerConn, string) error) error {
+	p, err := namedPath(path)
+	if err != nil {
+		return wrapError(name, path, err)
+	}
+	o := op(p)
+	o.name, o.path, o.writes = name, path, true
+	return c.do(ctx, o, func(s *session) error {
+		return s.library(func(l *ftp.ServerConn) error { return call(l, wirePath(p)) })
+	})
+}
+
+// namedPath is cleanPath for operations that need a name to work on.
+func namedPath(path string) (string, error) {
+	p, err := cleanPath(path)
+	if err == nil && p == "." {
+		err = fmt.Errorf("%w: the base directory itself", fs.ErrInvalid)
+	}
+	return p, err
+}
+
+// Rename gives a file or directory another name, replacing a file or an empty
+// directory that has it.
+func (c *Client) Rename(ctx context.Context, from, to string) error {
+	f, err := namedPath(from)
+	if err != nil {
+		return wrapError("rename", from, err)
+	}
+	t, err := namedPath(to)
+	if err != nil {
+		return wrapError("rename", to, err)
+	}
+	op := operation{name: "rename", path: from, writes: true, settled: func(s *session) (bool, error) {
+		if _, _, err := s.stat(f); !errors.Is(err, fs.ErrNotExist) {
+			return absent(err, false, false)
+		}
+		_, _, err := s.stat(t)
+		return absent(err, true, false)
+	}}
+	return c.do(ctx, op, func(s *session) error {
+		return s.library(func(l *ftp.ServerConn) error { return l.Rename(wirePath(f), wirePath(t)) })
+	})
+}

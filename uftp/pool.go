@@ -1,0 +1,308 @@
+package uftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// growAgain is how long a pool that could not grow lives with what it has. The
+// server frees slots up to 5 s late.
+const growAgain = 5 * time.Second
+
+var errClosed = errors.New("client closed")
+
+// pool lends sessions. It opens them one after another, since the server's
+// listen queue is short, when somebody waits for one; serves those who wait in
+// their order; and closes what was idle for long. The server's limit of sessions
+// is per user over all clients, so a pool that holds a session lives with what
+// it has when it may not have more, and one that holds none keeps trying.
+//
+// The mutex is never held across the network.
+type pool struct {
+	open   func(context.Context) (*session, error) // one call at a time
+	max    int
+	idling time.Duration
+	log    *slog.Logger
+
+	ctx    context.Context // of the pool's goroutines
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu        sync.Mutex
+	idle      []*session            // used last at the end
+	all       map[*session]struct{} // idle or lent
+	limit     int                   // what the server allows, as far as we know; at most max
+	growAfter time.Time             // when a limit or a failure to grow is forgotten
+	waiting   []*borrower
+	growing   bool // the goroutine that opens sessions runs
+	sweeping  bool // the goroutine that closes idle ones runs
+	last      error
+	closed    bool
+}
+
+// borrower waits for a session.
+type borrower struct {
+	got       chan loan // buffered: whoever answers does not wait
+	impatient bool      // wants to know the first failure, or after a while that the server is busy
+	until     time.Time // when an impatient borrower no longer waits for a busy server
+}
+
+type loan struct {
+	s   *session
+	err error
+}
+
+func newPool(open func(context.Context) (*session, error), maxSessions int, idling time.Duration, log *slog.Logger) *pool {
+	p := &pool{open: open, max: maxSessions, limit: maxSessions, all: make(map[*session]struct{}), idling: idling, log: log}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// acquire lends a session, one with a data connection if data and there is one.
+// It waits until ctx ends; with patience it fails at once when no session is
+// held and none can be opened, and after that time if only because the server is
+// busy.
+func (p *pool) acquire(ctx context.Context, data bool, patience time.Duration) (*session, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	b := &borrower{got: make(chan loan, 1), impatient: patience > 0, until: time.Now().Add(patience)}
+	p.mu.Lock()
+	for !p.closed && len(p.idle) > 0 {
+		s := p.takeLocked(data)
+		if s.alive() {
+			p.mu.Unlock()
+			return s, nil
+		}
+		s.abort()
+		delete(p.all, s)
+	}
+	if p.closed {
+		p.mu.Unlock()
+		return nil, errClosed
+	}
+	p.waiting = append(p.waiting, b)
+	p.growLocked()
+	p.mu.Unlock()
+
+	select {
+	case l := <-b.got:
+		return l.s, l.err
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	if i := slices.Index(p.waiting, b); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+	}
+	last := p.last
+	if last == nil && len(p.all) > 0 {
+		last = fmt.Errorf("%w: all %d are in use", ErrBusy, len(p.all))
+	}
+	p.mu.Unlock()
+	select {
+	case l := <-b.got:
+		return l.s, l.err // it came at the last moment: let the caller's context decide
+	default:
+	}
+	if last == nil {
+		return nil, ctx.Err()
+	}
+	return nil, fmt.Errorf("%w (%w)", last, ctx.Err())
+}
+
+// takeLocked takes an idle session, used lately, with or without a data
+// connection as asked if there is one.
+func (p *pool) takeLocked(data bool) *session {
+	i := len(p.idle) - 1
+	for k := i; k >= 0; k-- {
+		if p.idle[k].hasData() == data {
+			i = k
+			break
+		}
+	}
+	s := p.idle[i]
+	p.idle = slices.Delete(p.idle, i, i+1)
+	return s
+}
+
+// release takes a session back.
+func (p *pool) release(s *session) {
+	p.mu.Lock()
+	gone := p.closed || s.isClosed()
+	if gone {
+		delete(p.all, s)
+		p.growLocked()
+	} else {
+		p.lendLocked(s)
+	}
+	p.mu.Unlock()
+	if gone {
+		s.close()
+	}
+}
+
+// lendLocked gives s to whoever waits longest, or lets it idle.
+func (p *pool) lendLocked(s *session) {
+	if len(p.waiting) > 0 {
+		b := p.waiting[0]
+		p.waiting = slices.Delete(p.waiting, 0, 1)
+		b.got <- loan{s: s}
+		return
+	}
+	s.idleSince = time.Now()
+	p.idle = append(p.idle, s)
+	if !p.sweeping {
+		p.sweeping = true
+		p.wg.Go(p.sweep)
+	}
+}
+
+// growLocked starts opening sessions if somebody waits and there may be more.
+func (p *pool) growLocked() {
+	if p.growing || p.closed || !p.mayGrowLocked() {
+		return
+	}
+	p.growing = true
+	p.wg.Go(p.grow)
+}
+
+func (p *pool) mayGrowLocked() bool {
+	if len(p.all) > 0 && time.Now().Before(p.growAfter) {
+		return false
+	}
+	if time.Now().After(p.growAfter) {
+		p.limit = p.max
+	}
+	return len(p.waiting) > 0 && len(p.all) < max(1, p.limit)
+}
+
+// grow opens sessions for those who wait.
+func (p *pool) grow() {
+	for failures := 0; ; {
+		s, err := p.open(p.ctx)
+		p.mu.Lock()
+		if err == nil && p.closed {
+			defer s.close()
+		} else if err == nil {
+			failures = 0
+			p.last = nil
+			p.all[s] = struct{}{}
+			p.lendLocked(s)
+			p.log.Debug("session opened", "sessions", len(p.all))
+		} else {
+			p.failedLocked(err)
+		}
+		// Without any session those who wait depend on us alone.
+		if p.closed || !p.mayGrowLocked() {
+			p.growing = false
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+		if err != nil {
+			_ = pause(p.ctx, backoff(failures+2)) // the end of ctx is seen above
+			failures++
+		}
+	}
+}
+
+// failedLocked notes that no session could be opened.
+func (p *pool) failedLocked(err error) {
+	p.last = err
+	if len(p.all) > 0 {
+		p.growAfter = time.Now().Add(growAgain)
+		if errors.Is(err, ErrBusy) {
+			p.limit = len(p.all)
+		}
+		p.log.Debug("no further session", "sessions", len(p.all), "err", err)
+		return
+	}
+	p.waiting = slices.DeleteFunc(p.waiting, func(b *borrower) bool {
+		tell := !retryable(err) || b.impatient && (!errors.Is(err, ErrBusy) || time.Now().After(b.until))
+		if tell {
+			b.got <- loan{err: err}
+		}
+		return tell
+	})
+}
+
+// sweep closes sessions that were idle for long, and ends with the last one.
+// Sessions in use keep the one-time password alive; when all are gone it dies,
+// and the next session begins with another authentication.
+func (p *pool) sweep() {
+	for {
+		now := time.Now()
+		next := p.idling
+		var old []*session
+		p.mu.Lock()
+		p.idle = slices.DeleteFunc(p.idle, func(s *session) bool {
+			left := s.idleSince.Add(p.idling).Sub(now)
+			if left > 0 && !p.closed {
+				next = min(next, left)
+				return false
+			}
+			old = append(old, s)
+			delete(p.all, s)
+			return true
+		})
+		done := len(p.all) == 0 || p.closed
+		p.sweeping = !done
+		p.mu.Unlock()
+		for _, s := range old {
+			s.close()
+		}
+		if len(old) > 0 {
+			p.log.Debug("idle sessions closed", "count", len(old))
+		}
+		if done {
+			return
+		}
+		_ = pause(p.ctx, next) // the end of ctx is seen above
+	}
+}
+
+// close closes all sessions, which ends the operations that use them, and waits
+// for the pool's goroutines.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	idle := p.idle
+	p.idle = nil
+	for _, s := range idle {
+		delete(p.all, s)
+	}
+	lent := slices.Collect(maps.Keys(p.all))
+	for _, b := range p.waiting {
+		b.got <- loan{err: errClosed}
+	}
+	p.waiting = nil
+	p.mu.Unlock()
+	p.cancel()
+	for _, s := range idle {
+		s.close()
+	}
+	for _, s := range lent {
+		s.abort() // release forgets it
+	}
+	p.wg.Wait()
+}
+
+// empty reports whether no session is held.
+func (p *pool) empty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.all) == 0
+}
+
+// snapshot returns how many sessions there are, and how many of them idle.
+func (p *pool) snapshot() (total, idle, limit int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.all), len(p.idle), p.limit
+}

@@ -1,0 +1,131 @@
+package uftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"time"
+)
+
+// An operation is tried again, on another session, when the failure was the
+// connection's or the session limit's and not the server's answer:
+//
+//   - Operations that may run twice (Stat, List, ReadAt, WriteAt, Truncate's
+//     steps, Hash, Chmod, Chtimes) are simply repeated. WriteAt writes the same
+//     bytes to the same place.
+//   - The others (Create, Mkdir, Rmdir, Remove, Rename) are repeated if the
+//     command was certainly not sent. If it was, and the reply was lost, the
+//     server is asked first whether it is done: Mkdir is done when the directory
+//     exists, Create when the file exists and is empty, Rmdir and Remove when
+//     the name is gone, Rename when the old name is gone and the new one exists.
+//     Somebody else may have done the same at that moment; the caller then hears
+//     success for what is, after all, the state asked for.
+//   - A stream (Get, Put) is repeated only until its first byte.
+//
+// Waiting for a session and for better times is bounded by the caller's context
+// and by IOTimeout, counted from the start of the operation. A transfer that
+// makes progress is not: it ends when nothing moved for a quarter of IOTimeout.
+
+// retryable reports whether err may go away by itself.
+func retryable(err error) bool {
+	var f *final
+	if errors.As(err, &f) {
+		return false
+	}
+	return (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy)) && !errors.Is(err, ErrUntrusted)
+}
+
+const (
+	firstPause = 50 * time.Millisecond
+	maxPause   = 3 * time.Second
+)
+
+// backoff returns how long to wait after the n-th failure in a row, from 0.
+func backoff(n int) time.Duration {
+	d := min(maxPause, firstPause<<min(n, 10))
+	return d/2 + rand.N(d/2) //nolint:gosec // jitter needs no secrecy
+}
+
+// pause waits for d or for the end of ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// operation describes one operation to run.
+type operation struct {
+	name, path string
+	data       bool // wants a session with a data connection, if there is one
+	writes     bool // changes something: refused by a client that only reads
+	// settled is set for operations that must not run twice: it reports whether
+	// the operation was done by an attempt whose reply got lost.
+	settled func(*session) (bool, error)
+	steady  bool // once begun, an attempt is not cut short by the caller's context
+	keep    bool // a successful attempt keeps its session
+}
+
+var errReadOnly = fmt.Errorf("%w (%w)", fs.ErrPermission, linuxErrno[30])
+
+// do runs op until it succeeds, is refused, or time is up.
+func (c *Client) do(ctx context.Context, op operation, run func(*session) error) error {
+	if op.writes && c.cfg.ReadOnly {
+		return wrapError(op.name, op.path, errReadOnly)
+	}
+	wait, cancel := context.WithTimeout(ctx, c.cfg.IOTimeout)
+	defer cancel()
+	var unsure bool // an attempt may have done it
+	for n := 0; ; n++ {
+		s, err := c.pool.acquire(wait, op.data, 0)
+		if err == nil {
+			runCtx := ctx
+			if op.steady {
+				runCtx = context.WithoutCancel(ctx)
+			}
+			err = s.run(runCtx, func() error { return attempt(s, op, unsure, run) })
+			unsure = unsure || err != nil && !isRefusal(err) && s.ctl.sent
+			if err != nil || !op.keep {
+				c.pool.release(s)
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		if !retryable(err) || ctx.Err() != nil {
+			return wrapError(op.name, op.path, err)
+		}
+		c.retries.Add(1)
+		if pause(wait, backoff(n)) != nil {
+			if ctx.Err() != nil {
+				err = fmt.Errorf("%w (%w)", ctx.Err(), err)
+			}
+			return wrapError(op.name, op.path, err)
+		}
+	}
+}
+
+// attempt runs op once on s. If unsure, an earlier attempt may have done it.
+func attempt(s *session, op operation, unsure bool, run func(*session) error) error {
+	if op.settled == nil || !unsure {
+		return run(s)
+	}
+	done, err := op.settled(s)
+	if done || err != nil {
+		return err
+	}
+	err = run(s)
+	if isRefusal(err) {
+		// The lost command may have been late.
+		if done, serr := op.settled(s); done || serr != nil {
+			return serr
+		}
+	}
+	return err
+}
