@@ -37,6 +37,9 @@ func (a Access) String() string {
 	return a.credential().String() + " with a CA bundle"
 }
 
+// Format implements [fmt.Formatter].
+func (a Access) Format(f fmt.State, _ rune) { printSafely(f, a) }
+
 // LogValue implements [slog.LogValuer].
 func (a Access) LogValue() slog.Value { return slog.StringValue(a.String()) }
 

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -86,6 +85,12 @@ func (l Login) Addresses() []string {
 	}
 	return hosts
 }
+
+// String is host:port, without the password.
+func (l Login) String() string { return net.JoinHostPort(l.Host, strconv.Itoa(l.Port)) }
+
+// Format implements [fmt.Formatter].
+func (l Login) Format(f fmt.State, _ rune) { printSafely(f, l) }
 
 // Authenticate gets a one-time password (POST /rest/auth/NAME). Errors are
 // *[Error] with the HTTP status as Code, if there was an answer, and what the
@@ -212,19 +217,19 @@ func (r AuthRequest) send(ctx context.Context, op, method, target string, body [
 	if len(r.EncryptionKey) > 0 {
 		ex.secrets = []string{string(r.EncryptionKey), base64.StdEncoding.EncodeToString(r.EncryptionKey)}
 	}
-	client, tokens, err := r.clients(target)
+	via, tokens, err := r.transports(target)
 	if err != nil {
 		return ex, nil, ex.fail(err, 0, "")
 	}
-	defer client.CloseIdleConnections()
-	ex.client = client
+	defer via.CloseIdleConnections()
+	ex.via = via
 	ex.build = func(ctx context.Context) (*http.Request, error) {
 		return r.build(ctx, method, target, body)
 	}
 
 	ctx, cancel := withHTTPTimeout(ctx, r.HTTPTimeout)
 	defer cancel()
-	ctx = context.WithValue(ctx, tokenClients{}, tokens)
+	ctx = context.WithValue(ctx, tokenTransports{}, tokens)
 	ctx = context.WithValue(ctx, exchangeStart{}, time.Now().Round(0))
 	res, err := ex.do(ctx)
 	if err == nil && r.tryAgain(res) {
@@ -263,10 +268,10 @@ func (r AuthRequest) build(ctx context.Context, method, target string, body []by
 	return req, r.Access.credential().Authorize(ctx, req)
 }
 
-// clients makes the client for the auth service and says which to use for a
+// transports makes the way to the auth service and says which to take to a
 // token endpoint: the same one if it is on the same host, else one that trusts
 // the CA bundle and the system's roots and is never insecure.
-func (r AuthRequest) clients(target string) (*http.Client, tokenClientFunc, error) {
+func (r AuthRequest) transports(target string) (*http.Transport, tokenTransportFunc, error) {
 	var roots *x509.CertPool
 	if len(r.Access.CABundle) > 0 {
 		roots = x509.NewCertPool()
@@ -274,20 +279,20 @@ func (r AuthRequest) clients(target string) (*http.Client, tokenClientFunc, erro
 			return nil, nil, invalidAuthf("the CA bundle holds no certificate in PEM format")
 		}
 	}
-	client := newHTTPClient(tlsTrust(roots, r.Insecure), r.Dial)
-	tokens := func(endpoint *url.URL) (*http.Client, func()) {
+	via := newTransport(tlsTrust(roots, r.Insecure), r.Dial)
+	tokens := func(endpoint *url.URL) (*http.Transport, func()) {
 		if u, err := url.Parse(target); err == nil && strings.EqualFold(u.Hostname(), endpoint.Hostname()) {
-			return client, func() {}
+			return via, func() {}
 		}
 		both := roots
 		if system, err := x509.SystemCertPool(); err == nil && roots != nil {
 			system.AppendCertsFromPEM(r.Access.CABundle)
 			both = system
 		}
-		other := newHTTPClient(tlsTrust(both, false), r.Dial)
+		other := newTransport(tlsTrust(both, false), r.Dial)
 		return other, other.CloseIdleConnections
 	}
-	return client, tokens, nil
+	return via, tokens, nil
 }
 
 // String names the service and whose access is used, without secrets.
@@ -296,7 +301,7 @@ func (r AuthRequest) String() string {
 }
 
 // Format implements [fmt.Formatter]: the encryption key is a plain slice.
-func (r AuthRequest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
+func (r AuthRequest) Format(f fmt.State, _ rune) { printSafely(f, r) }
 
 // LogValue implements [slog.LogValuer].
 func (r AuthRequest) LogValue() slog.Value { return slog.StringValue(r.String()) }

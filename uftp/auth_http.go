@@ -26,7 +26,7 @@ const (
 type exchange struct {
 	op, path string // for Error
 	who      string // the credential, if the service is to judge it
-	client   *http.Client
+	via      *http.Transport
 	build    func(ctx context.Context) (*http.Request, error)
 	secrets  []string // in the request, outside of its Authorization header
 }
@@ -55,13 +55,15 @@ func (ex exchange) do(ctx context.Context) (*result, error) {
 		return nil, ex.fail(err, 0, "")
 	}
 	redact := newRedactor(req, ex.secrets...)
-	res, err := ex.client.Do(req)
+	res, err := ex.via.RoundTrip(req)
 	if err != nil {
 		return nil, ex.failTransport(ctx, err, 0, redact)
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxHTTPBody+1))
-	if err != nil {
+	// A server that sees us hang up may end its answer early, but in due form,
+	// and be heard while our side of TLS is still closing.
+	if err != nil || ctx.Err() != nil {
 		return nil, ex.failTransport(ctx, err, res.StatusCode, redact)
 	}
 	if len(body) > maxHTTPBody {
@@ -81,9 +83,6 @@ func (ex exchange) failTransport(ctx context.Context, err error, status int, red
 	if ctx.Err() != nil {
 		return ex.fail(contextError(ctx), status, "")
 	}
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err // without method and URL, which are in op and path
-	}
 	return ex.fail(transportCause(err), status, redact.text(err.Error()))
 }
 
@@ -102,7 +101,7 @@ func transportCause(err error) error {
 	if verification || unknown || noRoots {
 		return fmt.Errorf("%w: give the CA that signed it as ca.crt / --ca-bundle", ErrUntrusted)
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return fmt.Errorf("%w: the server does not speak TLS on this port", ErrUnavailable)
 	}
 	return ErrUnavailable
@@ -126,21 +125,19 @@ func contextError(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// newHTTPClient makes a client for one purpose; release it with
-// CloseIdleConnections. It follows no redirect: the requests carry credentials,
-// and no auth service has reason to send them elsewhere.
-func newHTTPClient(trust *tls.Config, dial DialFunc) *http.Client {
+// newTransport makes a transport for one purpose; release it with
+// CloseIdleConnections. There is no http.Client around it, which would follow
+// redirects: the requests carry credentials, and no auth service has reason to
+// send them elsewhere.
+func newTransport(trust *tls.Config, dial DialFunc) *http.Transport {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
-	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:                  proxyFromEnvironment,
-			DialContext:            dial,
-			TLSClientConfig:        trust,
-			MaxResponseHeaderBytes: maxHTTPHeader,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	return &http.Transport{
+		Proxy:                  proxyFromEnvironment,
+		DialContext:            dial,
+		TLSClientConfig:        trust,
+		MaxResponseHeaderBytes: maxHTTPHeader,
 	}
 }
 
@@ -164,18 +161,18 @@ func tlsTrust(roots *x509.CertPool, insecure bool) *tls.Config {
 	}
 }
 
-// tokenClients is the context key under which a request to the auth service
-// tells OAuthRefresh how to reach a token endpoint: a tokenClientFunc.
-type tokenClients struct{}
+// tokenTransports is the context key under which a request to the auth service
+// tells OAuthRefresh how to reach a token endpoint: a tokenTransportFunc.
+type tokenTransports struct{}
 
-type tokenClientFunc func(endpoint *url.URL) (client *http.Client, release func())
+type tokenTransportFunc func(endpoint *url.URL) (via *http.Transport, release func())
 
-// tokenClient returns the client for a token endpoint, by the settings of the
+// tokenTransport returns the way to a token endpoint, by the settings of the
 // auth request in whose context we are, else by those of the system.
-func tokenClient(ctx context.Context, endpoint *url.URL) (*http.Client, func()) {
-	if f, ok := ctx.Value(tokenClients{}).(tokenClientFunc); ok {
+func tokenTransport(ctx context.Context, endpoint *url.URL) (*http.Transport, func()) {
+	if f, ok := ctx.Value(tokenTransports{}).(tokenTransportFunc); ok {
 		return f(endpoint)
 	}
-	client := newHTTPClient(tlsTrust(nil, false), nil)
-	return client, client.CloseIdleConnections
+	via := newTransport(tlsTrust(nil, false), nil)
+	return via, via.CloseIdleConnections
 }

@@ -70,6 +70,9 @@ func (r redactor) replacer() *strings.Replacer {
 		}
 		quoted := strconv.Quote(s)
 		inJSON, _ := json.Marshal(s) // cannot fail on a string
+		if unpadded := strings.TrimRight(s, "="); unpadded != "" {
+			forms = append(forms, unpadded)
+		}
 		forms = append(forms, s, strings.TrimSpace(s), strings.Join(strings.Fields(s), " "),
 			url.QueryEscape(s), url.PathEscape(s), html.EscapeString(s),
 			quoted[1:len(quoted)-1], string(inJSON[1:len(inJSON)-1]),

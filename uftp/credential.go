@@ -3,6 +3,7 @@ package uftp
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -53,6 +54,11 @@ func setBearer(req *http.Request, token Secret, where string) error {
 	req.Header.Set("Authorization", "Bearer "+text)
 	return nil
 }
+
+// printSafely implements [fmt.Formatter] by String, for types with secrets in
+// them. Without a Format method there are verbs for which fmt prints fields,
+// also unexported ones and those behind pointers.
+func printSafely(f fmt.State, v fmt.Stringer) { _, _ = io.WriteString(f, v.String()) }
 
 // checkUsername refuses names that no server knows and that could end up
 // somewhere unquoted.

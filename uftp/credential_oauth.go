@@ -3,7 +3,6 @@ package uftp
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -194,8 +193,8 @@ func (c *OAuthRefresh) String() string {
 	return "refresh token of client " + strconv.Quote(c.ClientID)
 }
 
-// Format implements [fmt.Formatter], since fmt would print the private fields.
-func (c *OAuthRefresh) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+// Format implements [fmt.Formatter].
+func (c *OAuthRefresh) Format(f fmt.State, _ rune) { printSafely(f, c) }
 
 // LogValue implements [slog.LogValuer].
 func (c *OAuthRefresh) LogValue() slog.Value { return slog.StringValue(c.String()) }

@@ -60,9 +60,9 @@ func (o oauthRequest) send(ctx context.Context) (oauthReply, error) {
 	if err != nil {
 		return oauthReply{}, ex.fail(err, 0, "")
 	}
-	client, release := tokenClient(ctx, u)
+	via, release := tokenTransport(ctx, u)
 	defer release()
-	ex.client = client
+	ex.via = via
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {o.refreshToken.Reveal()}}
 	if o.inBody {
 		form.Set("client_id", o.clientID)

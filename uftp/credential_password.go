@@ -2,6 +2,7 @@ package uftp
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -32,6 +33,9 @@ func (c UsernamePassword) Authorize(_ context.Context, req *http.Request) error 
 
 // String implements [Credential].
 func (c UsernamePassword) String() string { return "password of " + strconv.Quote(c.Username) }
+
+// Format implements [fmt.Formatter].
+func (c UsernamePassword) Format(f fmt.State, _ rune) { printSafely(f, c) }
 
 func (c UsernamePassword) seal() (string, map[string][]byte, map[string][]byte) {
 	return "password", map[string][]byte{"username": []byte(c.Username), "password": []byte(c.Password)}, nil

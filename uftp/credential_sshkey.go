@@ -8,7 +8,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -143,8 +142,8 @@ func (c *SSHKey) String() string {
 	return fmt.Sprintf("SSH key %s of %q", c.fingerprint, c.username)
 }
 
-// Format implements [fmt.Formatter], since fmt would print the private fields.
-func (c *SSHKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+// Format implements [fmt.Formatter].
+func (c *SSHKey) Format(f fmt.State, _ rune) { printSafely(f, c) }
 
 // LogValue implements [slog.LogValuer].
 func (c *SSHKey) LogValue() slog.Value { return slog.StringValue(c.String()) }

@@ -29,6 +29,9 @@ func (c BearerToken) Authorize(_ context.Context, req *http.Request) error {
 // String implements [Credential].
 func (BearerToken) String() string { return "bearer token" }
 
+// Format implements [fmt.Formatter].
+func (c BearerToken) Format(f fmt.State, _ rune) { printSafely(f, c) }
+
 func (c BearerToken) seal() (string, map[string][]byte, map[string][]byte) {
 	return "token", map[string][]byte{"token": []byte(c.Token)}, nil
 }
