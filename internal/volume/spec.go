@@ -6,7 +6,6 @@ package volume
 
 import (
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -15,7 +14,12 @@ var ErrInvalid = errors.New("invalid volume attribute")
 
 // ErrSecret is the ErrInvalid of credentials that are missing, contradictory or
 // unreadable. Its messages name keys, never values.
-var ErrSecret = fmt.Errorf("%w: secret", ErrInvalid)
+var ErrSecret error = secretError{}
+
+type secretError struct{}
+
+func (secretError) Error() string { return "invalid secret" }
+func (secretError) Unwrap() error { return ErrInvalid }
 
 // ErrKubernetes means that a Secret could not be read because the Kubernetes API
 // did not answer.
