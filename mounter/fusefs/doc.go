@@ -1,0 +1,58 @@
+// Package fusefs is the file system of a mount: it turns requests of the kernel
+// into calls of a [Remote], which is a *uftp.Client, and gives programs the
+// POSIX behaviour that the wire does not have.
+//
+// The main type is [FS], a go-fuse RawFileSystem: with its own table of inodes,
+// because what the kernel knows by number has to outlive the process that
+// serves it (see [Store]). Each family of operations has a file: lookup, open,
+// read, write, upload, truncate, setattr, create, remove, rename, dir.
+//
+// # What is where
+//
+//   - tree: node ids, their places (parent and name, so that renaming a
+//     directory moves all below it) and lookup counts.
+//   - node: one file or directory, with what the server last said about it.
+//   - spool: bytes written and not yet on the server. Reads see them on top of
+//     the server's, so the server's size and the spool's end together are the
+//     file's size. Changes of size go to the server at once.
+//   - block cache: bytes of the server, by content (see below).
+//   - handles: open files and directories, with listings as they were read.
+//
+// # Versions
+//
+// The server has no handles and no change counter: a file's version is its size
+// and its modification time in seconds. A node counts two things. Its epoch
+// grows when the version changes and it was not us: open files were opened in
+// an epoch and read no other (ESTALE), which is what keeps one open from mixing
+// two versions. Its seq grows with every content, ours too: it keys the block
+// cache. After every fetch from the server the version is compared before the
+// bytes are believed, and after every change of ours the server is asked what
+// it made of it. What cannot be seen is a change by others that keeps the size,
+// within the second of the last one; caches filled within two seconds of a
+// file's modification time are therefore not trusted by the next open.
+//
+// # Locks
+//
+// Two gates of a node, which may be shared or exclusive and heed cancellation,
+// are held while the server works; see lock.go:
+//
+//   - entries, of a directory: shared to look names up, exclusive to change one.
+//   - op, of everything: shared by whoever uses the node's path or reads its
+//     content, exclusive to whoever changes its content or its place. Whoever
+//     uses a path holds op of all directories on it.
+//
+// Order: entries gates by node id, then op gates by node id, then in memory
+// tree.mu, node.mu, and last the mutexes of spool, cache, handles and
+// writeback, none of which calls back. tree.mu and node.mu are not held
+// together. Readers wait for the block cache without any gate, because its
+// flights take gates themselves.
+//
+// # Interrupts
+//
+// The kernel interrupts a request when its caller gets any signal, also a
+// harmless one, and cannot be told to restart the call. A request therefore
+// goes on for [Config.InterruptGrace] first. After that what only waits or
+// reads gives up with EINTR; what has begun to change something on the server,
+// and flush and fsync, do not: they end with the server's answer or after the
+// volume's ioTimeout.
+package fusefs

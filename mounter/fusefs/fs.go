@@ -1,0 +1,156 @@
+package fusefs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/csi-uftp/csi-uftp/internal/blockcache"
+	"github.com/csi-uftp/csi-uftp/internal/spool"
+	"github.com/csi-uftp/csi-uftp/internal/volume"
+)
+
+// Config says what an FS shows and how. Remote is needed, and Spec, of which
+// what says where the volume is is not looked at.
+type Config struct {
+	Remote Remote
+	Spec   volume.Spec
+	Logger *slog.Logger // default: discards
+	Store  Store        // default: none, the state dies with the process
+
+	// InterruptGrace is for how long a request goes on after its caller got a
+	// signal, before it gives up. Default 1 s.
+	InterruptGrace time.Duration
+	// WriteBackDelay is for how long a little dirty data may wait for more
+	// before it is uploaded. Default 5 s.
+	WriteBackDelay time.Duration
+	// RetryDelay is how long a failed upload waits for its first retry; later
+	// ones wait longer. Default 1 s.
+	RetryDelay time.Duration
+}
+
+// FS is the file system of a mount. Its exported methods beyond those of
+// [fuse.RawFileSystem] are safe at any time.
+type FS struct {
+	// RawFileSystem answers ENOSYS to what is not implemented, which the kernel
+	// takes for "never ask again": xattrs, SEEK_DATA, copy_file_range, statx,
+	// ioctl, O_TMPFILE, access (the kernel checks modes, default_permissions).
+	fuse.RawFileSystem
+
+	spec   volume.Spec
+	cfg    Config
+	log    *slog.Logger
+	server bounded
+
+	ctx    context.Context // of everything that no caller may interrupt
+	cancel context.CancelFunc
+	group  sync.WaitGroup // writeback
+
+	clock   atomic.Uint64 // see tick
+	tree    *tree
+	handles *handles
+	spool   *spool.Spool
+	cache   *blockcache.Cache
+	back    *writeback
+}
+
+// Stats is a snapshot of an FS.
+type Stats struct {
+	Nodes, Handles int
+	Cache          blockcache.Stats
+	Spool          spool.Stats
+	// Failing holds, by path, the error of each file whose last upload failed.
+	// Its data is kept and tried again.
+	Failing map[string]error
+}
+
+// New asks the server for the volume's root and returns its file system. The
+// caller mounts and serves it, and ends it with [FS.Drain] and [FS.Close].
+func New(ctx context.Context, cfg Config) (*FS, error) {
+	if cfg.Remote == nil {
+		return nil, errors.New("fusefs: no remote")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Store == nil {
+		cfg.Store = noStore{}
+	}
+	setDefault(&cfg.InterruptGrace, time.Second)
+	setDefault(&cfg.WriteBackDelay, 5*time.Second)
+	setDefault(&cfg.RetryDelay, time.Second)
+	setDefault(&cfg.Spec.IOTimeout, 5*time.Minute)
+	setDefault(&cfg.Spec.BlockSize, 1<<20)
+	setDefault(&cfg.Spec.CacheSize, 64<<20)
+	setDefault(&cfg.Spec.DirtyLimit, 64<<20)
+
+	fs := &FS{
+		RawFileSystem: fuse.NewDefaultRawFileSystem(),
+		spec:          cfg.Spec,
+		cfg:           cfg,
+		log:           cfg.Logger,
+		server:        bounded{cfg.Remote, cfg.Spec.IOTimeout},
+		handles:       newHandles(cfg.Store),
+		spool:         spool.New(cfg.Spec.DirtyLimit),
+		back:          newWriteback(),
+	}
+	root, err := fs.server.Stat(ctx, "")
+	if err != nil {
+		return nil, fmt.Errorf("stat the volume's root: %w", err)
+	}
+	if !root.IsDir() {
+		return nil, fmt.Errorf("the volume's root: %w", errNotDir)
+	}
+	fs.tree = newTree(root, cfg.Store)
+	fs.cache, err = blockcache.New(blockcache.Config{
+		Fetch:     fs.fetch,
+		Budget:    cfg.Spec.CacheSize,
+		BlockSize: cfg.Spec.BlockSize,
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Nobody waits in New, and what runs from now on ends with Close.
+	fs.ctx, fs.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	fs.group.Go(fs.writeBack)
+	return fs, nil
+}
+
+func setDefault[T ~int64](p *T, v T) {
+	if *p <= 0 {
+		*p = v
+	}
+}
+
+// Close stops what goes on in the background, waits for it, and lets go of the
+// data that was not uploaded: call [FS.Drain] before.
+func (fs *FS) Close() error {
+	fs.cancel()
+	err := fs.cache.Close()
+	fs.group.Wait()
+	return err
+}
+
+// Stats returns a snapshot. It asks nobody.
+func (fs *FS) Stats() Stats {
+	return Stats{
+		Nodes:   fs.tree.len(),
+		Handles: fs.handles.len(),
+		Cache:   fs.cache.Stats(),
+		Spool:   fs.spool.Stats(),
+		Failing: fs.failing(),
+	}
+}
+
+// String names the file system for go-fuse.
+func (fs *FS) String() string { return "uftp" }
+
+// tick returns a time that is later than all before. What is asked after one
+// thing happened and before another carries a tick between theirs.
+func (fs *FS) tick() uint64 { return fs.clock.Add(1) }

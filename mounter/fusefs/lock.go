@@ -1,0 +1,140 @@
+package fusefs
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// A gate is passed by many together or by one alone. Waiting heeds a context,
+// in order of arrival, so that neither kind starves.
+type gate struct{ *semaphore.Weighted }
+
+// weight is how much of a gate is taken.
+type weight int64
+
+const (
+	none      weight = 0
+	shared    weight = 1
+	exclusive weight = 1 << 30
+)
+
+func newGate() gate { return gate{semaphore.NewWeighted(int64(exclusive))} }
+
+// claim is what an operation needs of a node: its names (directories), and its
+// path and content. The directories above it are shared implicitly.
+type claim struct {
+	n       *node
+	entries weight
+	op      weight
+}
+
+// held are gates that were passed.
+type held []struct {
+	gate gate
+	w    weight
+}
+
+func (h *held) pass(ctx context.Context, g gate, w weight) error {
+	if err := g.Acquire(ctx, int64(w)); err != nil {
+		return err
+	}
+	*h = append(*h, struct {
+		gate gate
+		w    weight
+	}{g, w})
+	return nil
+}
+
+func (h *held) release() {
+	for i := len(*h) - 1; i >= 0; i-- {
+		(*h)[i].gate.Release(int64((*h)[i].w))
+	}
+	*h = nil
+}
+
+// lock passes the gates that the claims name, in the order that keeps
+// operations from waiting for each other in a circle, and returns what releases
+// them. Until then the paths of all claimed nodes stay what they are. Its error
+// is ctx's, or ESTALE if a node has no path.
+func (fs *FS) lock(ctx context.Context, claims ...claim) (release func(), err error) {
+	var names, ops held
+	byID := slices.Clone(claims)
+	slices.SortFunc(byID, func(a, b claim) int {
+		return cmp.Or(cmp.Compare(a.n.id, b.n.id), -cmp.Compare(a.entries, b.entries))
+	})
+	for i, c := range byID {
+		if c.entries == none || i > 0 && byID[i-1].n == c.n {
+			continue
+		}
+		if err := names.pass(ctx, c.n.entries, c.entries); err != nil {
+			names.release()
+			return nil, err
+		}
+	}
+	for {
+		want, ok := fs.tree.footprint(claims)
+		if !ok {
+			names.release()
+			return nil, syscall.ESTALE
+		}
+		for _, s := range want {
+			if err := ops.pass(ctx, s.n.op, s.w); err != nil {
+				ops.release()
+				names.release()
+				return nil, err
+			}
+		}
+		// While we waited somebody may have moved one of them. From now on
+		// nobody can.
+		if now, ok := fs.tree.footprint(claims); ok && slices.Equal(now, want) {
+			return func() { ops.release(); names.release() }, nil
+		}
+		ops.release()
+	}
+}
+
+// lockPath is lock for one node, whose path it returns.
+func (fs *FS) lockPath(ctx context.Context, n *node, w weight) (path string, release func(), err error) {
+	release, err = fs.lock(ctx, claim{n: n, op: w})
+	if err != nil {
+		return "", nil, err
+	}
+	path, _ = fs.tree.path(n)
+	return path, release, nil
+}
+
+// step is a gate to pass for a path: that of a node, at a place.
+type step struct {
+	n      *node
+	parent *node
+	name   string
+	w      weight
+}
+
+// footprint returns the op gates that claims need, in order, or !ok if one of
+// the nodes has no path.
+func (t *tree) footprint(claims []claim) (steps []step, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range claims {
+		w := c.op
+		for n := c.n; ; n = n.parent {
+			steps = append(steps, step{n, n.parent, n.name, w})
+			if n == t.root {
+				break
+			}
+			if n.parent == nil {
+				return nil, false
+			}
+			w = shared
+		}
+	}
+	slices.SortFunc(steps, func(a, b step) int {
+		return cmp.Or(cmp.Compare(a.n.id, b.n.id), -cmp.Compare(a.w, b.w))
+	})
+	return slices.CompactFunc(steps, func(a, b step) bool { return a.n == b.n }), true
+}

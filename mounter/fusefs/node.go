@@ -1,0 +1,100 @@
+package fusefs
+
+import (
+	"sync"
+	"time"
+
+	"github.com/csi-uftp/csi-uftp/internal/blockcache"
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+// generation is that of all node ids: they are never used twice.
+const generation = 1
+
+// racyWindow is how far a file's modification time must lie back for a change
+// after it to be sure to show: a second is the resolution of the server's times,
+// and another what clocks may differ by.
+const racyWindow = 2 * time.Second
+
+// node is a file or a directory that the kernel or we need to know.
+type node struct {
+	id, ino uint64
+	dir     bool
+
+	entries gate // directories only: their names
+	op      gate // path and content
+
+	// Place and users: guarded by tree.mu.
+	parent   *node
+	name     string
+	children map[string]*node
+	place    Place
+	lookups  uint64 // the kernel's references
+	refs     int    // ours: handles, dirty data, cleaning up
+	opens    int    // file handles
+
+	mu sync.Mutex // guards what follows
+
+	info uftp.Info // what the server said last
+	at   time.Time // when; zero if it is to be asked again
+
+	// Ticks order what is heard about a node: see FS.tick. An answer counts if
+	// it was asked for after the last one that counted and after our last
+	// change.
+	asked, changed uint64
+	changing       int  // changes of ours under way
+	unsettled      bool // a change of ours failed half way: the next answer explains it
+
+	epoch uint64 // versions that were not ours
+	seq   uint64 // contents, ours and others'
+
+	openedAt    time.Time // last open that the caches were emptied for; zero: never open
+	openedEpoch uint64    // and the epoch then
+	handles     map[*handle]struct{}
+
+	wrote   time.Time // last write that is not on the server
+	failure error     // of the last upload, nil if it went well
+}
+
+func newNode(id, ino uint64, dir bool) *node {
+	n := &node{id: id, ino: ino, dir: dir, op: newGate()}
+	if dir {
+		n.entries = newGate()
+	}
+	return n
+}
+
+// learn notes what the server said about n when it was asked at tick. It
+// reports whether it shows a change by others. n.mu is held.
+func (n *node) learn(info uftp.Info, tick uint64, now time.Time) (changed bool) {
+	if n.changing > 0 || tick <= n.asked || tick <= n.changed {
+		return false
+	}
+	n.asked = tick
+	if !n.dir && !sameVersion(n.info, info) {
+		if !n.unsettled {
+			n.epoch++
+		}
+		n.seq++
+		changed = true
+	}
+	n.unsettled = false
+	n.info, n.at = info, now
+	return changed
+}
+
+// install notes what the server said after a change of ours. n.mu is held.
+func (n *node) install(info uftp.Info, tick uint64, now time.Time) {
+	n.seq++
+	n.unsettled = false
+	n.info, n.at, n.asked, n.changed = info, now, tick, tick
+}
+
+func sameVersion(a, b uftp.Info) bool {
+	return a.Size == b.Size && a.ModTime.Equal(b.ModTime)
+}
+
+// version returns the key of n's content on the server. n.mu is held.
+func (n *node) version() blockcache.Version {
+	return blockcache.Version{Size: n.info.Size, ModTime: n.info.ModTime.UnixNano(), Seq: n.seq}
+}

@@ -1,0 +1,197 @@
+package fusefs
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// Bits of uftp.Info.Access.
+const (
+	accessRead  = 4
+	accessWrite = 2
+)
+
+// Open implements open of an existing file.
+func (fs *FS) Open(interrupt <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	ctx, done := fs.request(interrupt)
+	defer done()
+	n, err := fs.node(in.NodeId)
+	if err == nil {
+		err = fs.open(ctx, n, in.Flags, out)
+	}
+	return fs.status("open", in.NodeId, "", err)
+}
+
+// open opens n after asking the server what it is now: what was closed
+// elsewhere before is seen here.
+func (fs *FS) open(ctx context.Context, n *node, flags uint32, out *fuse.OpenOut) error {
+	switch {
+	case n.dir:
+		return errIsDir
+	case fs.spec.ReadOnly && (writes(flags) || flags&syscall.O_TRUNC != 0):
+		return errReadOnly
+	}
+	// The gate keeps n from being removed before it counts as open.
+	path, release, err := fs.lockPath(ctx, n, shared)
+	if err != nil {
+		return err
+	}
+	defer func() { release() }()
+	if !fs.authoritative(n) {
+		if err := fs.ask(ctx, n, path); err != nil {
+			return err
+		}
+		if err := n.allows(flags); err != nil {
+			return err
+		}
+	}
+	if flags&syscall.O_TRUNC != 0 {
+		release()
+		if path, release, err = fs.lockPath(ctx, n, exclusive); err != nil {
+			release = func() {}
+			return err
+		}
+		if err := fs.truncate(fs.ctx, n, path, 0); err != nil {
+			return err
+		}
+	}
+	fs.addHandle(n, flags, out)
+	return nil
+}
+
+// allows tells the opener what would else become an error of some later read or
+// write: what the server does not let its user do. Programs' own permissions
+// are the kernel's business.
+func (n *node) allows(flags uint32) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if reads(flags) && n.info.Access&accessRead == 0 || writes(flags) && n.info.Access&accessWrite == 0 {
+		return syscall.EACCES
+	}
+	return nil
+}
+
+// addHandle makes a handle of n, whose op gate the caller holds.
+func (fs *FS) addHandle(n *node, flags uint32, out *fuse.OpenOut) {
+	h := &handle{n: n, flags: flags, reader: fs.cache.NewReader()}
+	fs.tree.open(n)
+	n.mu.Lock()
+	h.epoch = n.epoch
+	keep, emptied := n.keepCache(time.Now())
+	stale := n.add(h)
+	version := n.version()
+	n.mu.Unlock()
+	if emptied {
+		fs.cache.Invalidate(n.id)
+	}
+	fs.handles.addFile(h, version)
+	out.Fh = h.id
+	switch {
+	case stale:
+		// Somebody has an older version open. The kernel has one page cache
+		// for both, so nothing may get into it.
+		out.OpenFlags = fuse.FOPEN_DIRECT_IO
+	case keep:
+		out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	}
+}
+
+// keepCache reports whether what the kernel has cached of n is what the server
+// has: nobody else changed it since n was opened first, and no change since
+// then can have escaped us. If not, our own cache is to be emptied as well, if
+// there can be anything in it. n.mu is held.
+func (n *node) keepCache(now time.Time) (keep, emptied bool) {
+	first := n.openedAt.IsZero()
+	if !first && n.openedEpoch == n.epoch && n.openedAt.Sub(n.info.ModTime) >= racyWindow {
+		return true, false
+	}
+	n.openedAt, n.openedEpoch = now, n.epoch
+	if first {
+		return false, false
+	}
+	n.seq++
+	return false, true
+}
+
+// add adds a handle and reports whether there are any of an older version. n.mu
+// is held.
+func (n *node) add(h *handle) (stale bool) {
+	for other := range n.handles {
+		stale = stale || other.epoch != n.epoch
+	}
+	if n.handles == nil {
+		n.handles = make(map[*handle]struct{})
+	}
+	n.handles[h] = struct{}{}
+	return stale
+}
+
+// Flush implements close: it returns when the server has all that was written
+// to the file through any handle, with the true error. The data stays if it
+// fails, and the next one tries again.
+func (fs *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	return fs.status("flush", in.NodeId, "", fs.sync(in.Fh))
+}
+
+// Fsync implements fsync and fdatasync, as Flush.
+func (fs *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	return fs.status("fsync", in.NodeId, "", fs.sync(in.Fh))
+}
+
+// FsyncDir has nothing to do: names are changed on the server at once.
+func (fs *FS) FsyncDir(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.OK }
+
+func (fs *FS) sync(id uint64) error {
+	h, err := fs.handles.file(id)
+	if err != nil {
+		return err
+	}
+	if !h.writable() {
+		return nil
+	}
+	if _, place := fs.tree.status(h.n); place == Hidden || place == Removed {
+		return nil // nobody else can ever see it
+	}
+	return fs.upload(fs.ctx, h.n)
+}
+
+// Release ends a handle. Nobody waits for it.
+func (fs *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
+	h, _ := fs.handles.drop(in.Fh)
+	if h == nil {
+		return
+	}
+	n := h.n
+	n.mu.Lock()
+	delete(n.handles, h)
+	n.mu.Unlock()
+	fs.tree.ref(n)
+	defer fs.tree.unref(n)
+	opens, place := fs.tree.close(n)
+	if opens > 0 {
+		return
+	}
+	switch place {
+	case Hidden:
+		fs.removeHidden(fs.ctx, n)
+	case Removed, Lost:
+		fs.discard(n)
+	case Linked:
+		fs.back.kick()
+	}
+}
+
+// discard drops what is left of a file that has no path any more.
+func (fs *FS) discard(n *node) {
+	if bytes := fs.spool.Bytes(n.id); bytes > 0 {
+		if _, place := fs.tree.status(n); place == Lost {
+			fs.log.Error("data of a file that others removed was dropped", "bytes", bytes)
+		}
+	}
+	fs.spool.Drop(n.id)
+	fs.cache.Invalidate(n.id)
+	fs.settle(n, nil)
+}

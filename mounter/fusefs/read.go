@@ -1,0 +1,134 @@
+package fusefs
+
+import (
+	"context"
+	"errors"
+	"io"
+	iofs "io/fs"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/csi-uftp/csi-uftp/internal/blockcache"
+	"github.com/csi-uftp/csi-uftp/internal/spool"
+)
+
+// errMoved means that a file's content became another while it was read: by us,
+// so there is nothing wrong, and the reader looks again.
+var errMoved = errors.New("content changed")
+
+// maxRetries bounds how often a read starts again because of writers.
+const maxRetries = 1000
+
+// Read implements read, and reading for the kernel's page cache.
+func (fs *FS) Read(interrupt <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	ctx, done := fs.request(interrupt)
+	defer done()
+	h, err := fs.handles.file(in.Fh)
+	if err != nil {
+		return nil, fs.status("read", in.NodeId, "", err)
+	}
+	n, err := fs.read(ctx, h, buf[:min(len(buf), int(in.Size))], int64(in.Offset))
+	if err != nil {
+		return nil, fs.status("read", in.NodeId, "", err)
+	}
+	return fuse.ReadResultData(buf[:n]), fuse.OK
+}
+
+// read returns the file as it is at one moment of the call: the server's
+// content with the dirty data over it.
+func (fs *FS) read(ctx context.Context, h *handle, p []byte, off int64) (int, error) {
+	for range maxRetries {
+		p, version, gaps, err := fs.overlay(h, p, off)
+		if err != nil {
+			return 0, err
+		}
+		err = fs.fill(ctx, h, version, gaps, p, off)
+		if err == nil {
+			return len(p), nil
+		}
+		if !errors.Is(err, errMoved) && !errors.Is(err, blockcache.ErrStale) {
+			return 0, err
+		}
+	}
+	return 0, syscall.EAGAIN
+}
+
+// overlay cuts p off at the end of the file, copies the dirty data into it, and
+// returns what is missing and of which content.
+func (fs *FS) overlay(h *handle, p []byte, off int64) ([]byte, blockcache.Version, []spool.Range, error) {
+	_, place := fs.tree.status(h.n)
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	if h.epoch != h.n.epoch || place == Lost {
+		return nil, blockcache.Version{}, nil, errStale
+	}
+	size := max(h.n.info.Size, fs.spool.End(h.n.id))
+	p = p[:max(0, min(int64(len(p)), size-off))]
+	return p, h.n.version(), fs.spool.Overlay(h.n.id, p, off), nil
+}
+
+// fill reads gaps of the dirty data from the server. What lies behind its end of
+// the file is a hole before dirty data.
+func (fs *FS) fill(ctx context.Context, h *handle, version blockcache.Version, gaps []spool.Range, p []byte, off int64) error {
+	key := blockcache.Key{File: h.n.id, Version: version}
+	for _, g := range gaps {
+		part := p[g.Off-off : g.End()-off]
+		n := max(0, min(g.Len, version.Size-g.Off))
+		clear(part[n:])
+		if n == 0 {
+			continue
+		}
+		if _, err := h.reader.ReadAt(ctx, key, part[:n], g.Off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetch is how the block cache gets bytes from the server: all of them, and of
+// the content that it asks for. It compares versions after the read, because
+// the server opens files anew for every read.
+func (fs *FS) fetch(ctx context.Context, key blockcache.Key, p []byte, off int64) error {
+	n := fs.tree.get(key.File)
+	if n == nil {
+		return errStale
+	}
+	path, release, err := fs.lockPath(ctx, n, shared)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if !n.has(key.Version) {
+		return errMoved
+	}
+	got, readErr := fs.server.ReadAt(ctx, path, p, off)
+	if errors.Is(readErr, iofs.ErrNotExist) {
+		return fs.lose(n, readErr)
+	}
+	if readErr != nil && !errors.Is(readErr, io.EOF) {
+		return readErr
+	}
+	if err := fs.ask(ctx, n, path); err != nil {
+		return err
+	}
+	if !n.has(key.Version) {
+		return errMoved
+	}
+	if got < len(p) {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+// has reports whether n's content on the server is still version.
+func (n *node) has(version blockcache.Version) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.version() == version
+}
+
+// now is the time of a write, in the resolution that it will have once it is on
+// the server.
+func now() time.Time { return time.Now().Truncate(time.Second) }

@@ -1,0 +1,92 @@
+package fusefs
+
+import (
+	"context"
+	"io/fs"
+	"time"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+// Remote is the server's side: the methods of *uftp.Client that a file system
+// needs, with its errors. Paths are relative to the volume's root.
+type Remote interface {
+	Stat(ctx context.Context, path string) (uftp.Info, error)
+	List(ctx context.Context, dir string) ([]uftp.Info, error)
+	ReadAt(ctx context.Context, path string, p []byte, off int64) (int, error)
+	WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error)
+	Create(ctx context.Context, path string) error
+	Truncate(ctx context.Context, path string, size int64) error
+	Mkdir(ctx context.Context, path string) error
+	Rmdir(ctx context.Context, path string) error
+	Remove(ctx context.Context, path string) error
+	Rename(ctx context.Context, from, to string) error
+	Chmod(ctx context.Context, path string, mode fs.FileMode) error
+	Chtimes(ctx context.Context, path string, mtime time.Time) error
+}
+
+// bounded is a Remote that gives every call of another at most timeout.
+type bounded struct {
+	remote  Remote
+	timeout time.Duration
+}
+
+func call[T any](ctx context.Context, b bounded, f func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	return f(ctx)
+}
+
+func (b bounded) do(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	return f(ctx)
+}
+
+func (b bounded) Stat(ctx context.Context, path string) (uftp.Info, error) {
+	return call(ctx, b, func(ctx context.Context) (uftp.Info, error) { return b.remote.Stat(ctx, path) })
+}
+
+func (b bounded) List(ctx context.Context, dir string) ([]uftp.Info, error) {
+	return call(ctx, b, func(ctx context.Context) ([]uftp.Info, error) { return b.remote.List(ctx, dir) })
+}
+
+func (b bounded) ReadAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
+	return call(ctx, b, func(ctx context.Context) (int, error) { return b.remote.ReadAt(ctx, path, p, off) })
+}
+
+func (b bounded) WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
+	return call(ctx, b, func(ctx context.Context) (int, error) { return b.remote.WriteAt(ctx, path, p, off) })
+}
+
+func (b bounded) Create(ctx context.Context, path string) error {
+	return b.do(ctx, func(ctx context.Context) error { return b.remote.Create(ctx, path) })
+}
+
+func (b bounded) Truncate(ctx context.Context, path string, size int64) error {
+	return b.do(ctx, func(ctx context.Context) error { return b.remote.Truncate(ctx, path, size) })
+}
+
+func (b bounded) Mkdir(ctx context.Context, path string) error {
+	return b.do(ctx, func(ctx context.Context) error { return b.remote.Mkdir(ctx, path) })
+}
+
+func (b bounded) Rmdir(ctx context.Context, path string) error {
+	return b.do(ctx, func(ctx context.Context) error { return b.remote.Rmdir(ctx, path) })
+}
+
+func (b bounded) Remove(ctx context.Context, path string) error {
+	return b.do(ctx, func(ctx context.Context) error { return b.remote.Remove(ctx, path) })
+}
+
+func (b bounded) Rename(ctx context.Context, from, to string) error {
+	return b.do(ctx, func(ctx context.Context) error { return b.remote.Rename(ctx, from, to) })
+}
+
+func (b bounded) Chmod(ctx context.Context, path string, mode fs.FileMode) error {
+	return b.do(ctx, func(ctx context.Context) error { return b.remote.Chmod(ctx, path, mode) })
+}
+
+func (b bounded) Chtimes(ctx context.Context, path string, mtime time.Time) error {
+	return b.do(ctx, func(ctx context.Context) error { return b.remote.Chtimes(ctx, path, mtime) })
+}

@@ -1,0 +1,234 @@
+package fusefs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+// dirRemote is a fusefs.Remote on a local directory that can no more than the
+// wire can: times of a second, no handles, no truncation but by Truncate, no
+// names with line breaks, permissions of a user who is not root.
+type dirRemote struct {
+	root string
+	// fault, if set, is called before each call with its name and path. Its
+	// error becomes the call's; it may also block.
+	fault atomic.Pointer[func(ctx context.Context, op, path string) error]
+	calls atomic.Int64
+}
+
+func (r *dirRemote) setFault(f func(ctx context.Context, op, path string) error) {
+	if f == nil {
+		r.fault.Store(nil)
+		return
+	}
+	r.fault.Store(&f)
+}
+
+// local returns where path is, or the error that the client has before it sends
+// anything.
+func (r *dirRemote) local(ctx context.Context, op, path string) (string, error) {
+	r.calls.Add(1)
+	if f := r.fault.Load(); f != nil {
+		if err := (*f)(ctx, op, path); err != nil {
+			return "", &uftp.Error{Op: op, Path: path, Err: err}
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	if strings.ContainsAny(path, "\r\n\x00") || !utf8.ValidString(path) {
+		return "", &uftp.Error{Op: op, Path: path, Err: fs.ErrInvalid}
+	}
+	for _, name := range strings.Split(path, "/") {
+		if name == ".." {
+			return "", &uftp.Error{Op: op, Path: path, Err: fs.ErrInvalid}
+		}
+	}
+	return filepath.Join(r.root, path), nil
+}
+
+// remoteError is err as the client would report it.
+func remoteError(op, path string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	var errno syscall.Errno
+	e := &uftp.Error{Op: op, Path: path, Code: 500, Err: err}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.Code, e.Err = 550, fs.ErrNotExist
+	case errors.Is(err, fs.ErrPermission):
+		e.Err = fs.ErrPermission
+	case errors.As(err, &errno):
+		e.Err, e.Msg = errno, fmt.Sprintf("[Errno %d]", int(errno))
+	}
+	return e
+}
+
+func (r *dirRemote) Stat(ctx context.Context, path string) (uftp.Info, error) {
+	p, err := r.local(ctx, "stat", path)
+	if err != nil {
+		return uftp.Info{}, err
+	}
+	fi, err := os.Stat(p)
+	if err != nil {
+		return uftp.Info{}, remoteError("stat", path, err)
+	}
+	return remoteInfo(fi), nil
+}
+
+func remoteInfo(fi fs.FileInfo) uftp.Info {
+	return uftp.Info{
+		Name: fi.Name(), Size: fi.Size(), Mode: fi.Mode(),
+		ModTime: fi.ModTime().Truncate(time.Second),
+		Access:  uint8(fi.Mode().Perm() >> 6 & 7),
+	}
+}
+
+func (r *dirRemote) List(ctx context.Context, path string) ([]uftp.Info, error) {
+	p, err := r.local(ctx, "list", path)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(p)
+	if err != nil {
+		return nil, remoteError("list", path, err)
+	}
+	var infos []uftp.Info
+	for _, e := range entries {
+		if fi, err := os.Stat(filepath.Join(p, e.Name())); err == nil {
+			info := remoteInfo(fi)
+			info.Name = e.Name()
+			infos = append(infos, info)
+		}
+	}
+	return infos, nil
+}
+
+// need is what permission bits do to a user who is not root.
+func need(p string, bit fs.FileMode) error {
+	if fi, err := os.Stat(p); err == nil && fi.Mode()&bit == 0 {
+		return fs.ErrPermission
+	}
+	return nil
+}
+
+func (r *dirRemote) ReadAt(ctx context.Context, path string, b []byte, off int64) (int, error) {
+	p, err := r.local(ctx, "read", path)
+	if err == nil {
+		err = need(p, 0o400)
+	}
+	if err != nil {
+		return 0, remoteError("read", path, err)
+	}
+	f, err := os.Open(p)
+	if err != nil {
+		return 0, remoteError("read", path, err)
+	}
+	defer f.Close()
+	n, err := f.ReadAt(b, off)
+	return n, remoteError("read", path, err)
+}
+
+func (r *dirRemote) WriteAt(ctx context.Context, path string, b []byte, off int64) (int, error) {
+	p, err := r.local(ctx, "write", path)
+	if err == nil {
+		err = need(p, 0o200)
+	}
+	if err != nil {
+		return 0, remoteError("write", path, err)
+	}
+	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return 0, remoteError("write", path, err)
+	}
+	n, err := f.WriteAt(b, off)
+	return n, remoteError("write", path, errors.Join(err, f.Close()))
+}
+
+func (r *dirRemote) Create(ctx context.Context, path string) error {
+	p, err := r.local(ctx, "create", path)
+	if err == nil {
+		err = need(p, 0o200)
+	}
+	if err != nil {
+		return remoteError("create", path, err)
+	}
+	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err == nil {
+		err = f.Close()
+	}
+	return remoteError("create", path, err)
+}
+
+func (r *dirRemote) Truncate(ctx context.Context, path string, size int64) error {
+	p, err := r.local(ctx, "truncate", path)
+	if err == nil {
+		err = need(p, 0o200)
+	}
+	if err != nil {
+		return remoteError("truncate", path, err)
+	}
+	fi, err := os.Stat(p)
+	if err != nil {
+		return remoteError("truncate", path, err)
+	}
+	if size == 0 || size > fi.Size() {
+		return remoteError("truncate", path, os.Truncate(p, size))
+	}
+	b, err := os.ReadFile(p)
+	if err != nil {
+		return remoteError("truncate", path, err)
+	}
+	tmp := p + ".truncating"
+	err = os.WriteFile(tmp, b[:size], 0o600)
+	err = errors.Join(err, os.Chmod(tmp, fi.Mode()), os.Rename(tmp, p))
+	return remoteError("truncate", path, err)
+}
+
+func (r *dirRemote) Mkdir(ctx context.Context, path string) error {
+	return r.do(ctx, "mkdir", path, func(p string) error { return os.Mkdir(p, 0o755) })
+}
+
+func (r *dirRemote) Rmdir(ctx context.Context, path string) error {
+	return r.do(ctx, "rmdir", path, syscall.Rmdir)
+}
+
+func (r *dirRemote) Remove(ctx context.Context, path string) error {
+	return r.do(ctx, "remove", path, syscall.Unlink)
+}
+
+func (r *dirRemote) Rename(ctx context.Context, from, to string) error {
+	return r.do(ctx, "rename", from, func(p string) error {
+		return syscall.Rename(p, filepath.Join(r.root, to))
+	})
+}
+
+func (r *dirRemote) Chmod(ctx context.Context, path string, mode fs.FileMode) error {
+	return r.do(ctx, "chmod", path, func(p string) error { return os.Chmod(p, mode) })
+}
+
+func (r *dirRemote) Chtimes(ctx context.Context, path string, mtime time.Time) error {
+	mtime = mtime.Truncate(time.Second)
+	return r.do(ctx, "chtimes", path, func(p string) error { return os.Chtimes(p, mtime, mtime) })
+}
+
+func (r *dirRemote) do(ctx context.Context, op, path string, f func(string) error) error {
+	p, err := r.local(ctx, op, path)
+	if err == nil {
+		err = remoteError(op, path, f(p))
+	}
+	return err
+}

@@ -1,0 +1,98 @@
+package fusefs
+
+import (
+	"context"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+var (
+	errNotDir   = syscall.ENOTDIR
+	errIsDir    = syscall.EISDIR
+	errReadOnly = syscall.EROFS
+	errStale    = syscall.ESTALE
+)
+
+// request returns the context of a request of the kernel: it ends some time
+// after the caller was interrupted. done must be called when the request is
+// answered.
+func (fs *FS) request(interrupt <-chan struct{}) (ctx context.Context, done context.CancelFunc) {
+	ctx, done = context.WithCancel(fs.ctx)
+	if interrupt == nil {
+		return ctx, done
+	}
+	go func() { // ends with done
+		select {
+		case <-ctx.Done():
+			return
+		case <-interrupt:
+		}
+		grace := time.NewTimer(fs.cfg.InterruptGrace)
+		defer grace.Stop()
+		select {
+		case <-ctx.Done():
+		case <-grace.C:
+			done()
+		}
+	}()
+	return ctx, done
+}
+
+// node returns the node that the kernel means by id. An id that we do not know
+// is one that we lost: the kernel does not make them up.
+func (fs *FS) node(id uint64) (*node, error) {
+	if n := fs.tree.get(id); n != nil {
+		return n, nil
+	}
+	return nil, errStale
+}
+
+// directory is node for something that has to be a directory.
+func (fs *FS) directory(id uint64) (*node, error) {
+	n, err := fs.node(id)
+	if err == nil && !n.dir {
+		return nil, errNotDir
+	}
+	return n, err
+}
+
+// status turns the outcome of a request into what the kernel is told, and logs
+// what a program cannot have brought about itself. This is the one place where
+// errors of requests are logged.
+func (fs *FS) status(op string, id uint64, name string, err error) fuse.Status {
+	if err == nil {
+		return fuse.OK
+	}
+	errno := Errno(err)
+	if errno == syscall.EINTR && fs.ctx.Err() != nil {
+		errno = syscall.EIO // nobody interrupted the caller: we end
+	}
+	level := slog.LevelDebug
+	switch errno {
+	case syscall.EIO, syscall.ETIMEDOUT, syscall.EBUSY, syscall.ENOSPC, syscall.EDQUOT:
+		level = slog.LevelWarn
+	}
+	if fs.log.Enabled(fs.ctx, level) {
+		fs.log.Log(fs.ctx, level, "request failed", "op", op, "path", fs.describe(id, name), "errno", int(errno), "err", err)
+	}
+	return fuse.Status(errno)
+}
+
+// describe returns a path for people.
+func (fs *FS) describe(id uint64, name string) string {
+	n := fs.tree.get(id)
+	if n == nil {
+		return name
+	}
+	path, ok := fs.tree.path(n)
+	switch {
+	case !ok:
+		return "(removed)/" + name
+	case name == "":
+		return path
+	}
+	return join(path, name)
+}

@@ -1,0 +1,88 @@
+package fusefs
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// SetAttr implements truncate, chmod, chown and utimens.
+func (fs *FS) SetAttr(interrupt <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	ctx, done := fs.request(interrupt)
+	defer done()
+	n, err := fs.node(in.NodeId)
+	if err == nil {
+		err = fs.setAttr(ctx, n, &in.SetAttrInCommon)
+	}
+	if err != nil {
+		return fs.status("setattr", in.NodeId, "", err)
+	}
+	out.SetTimeout(fs.attr(n, &out.Attr))
+	return fuse.OK
+}
+
+func (fs *FS) setAttr(ctx context.Context, n *node, in *fuse.SetAttrInCommon) error {
+	if fs.spec.ReadOnly {
+		return errReadOnly
+	}
+	if err := fs.chown(in); err != nil {
+		return err
+	}
+	size, setSize := in.GetSize()
+	mode, setMode := in.GetMode()
+	mtime, setTime := in.GetMTime()
+	if setSize && in.Valid&fuse.FATTR_MTIME_NOW != 0 {
+		setTime = false // truncate(2) means no more by it
+	}
+	if !setSize && !setMode && !setTime {
+		return fs.refresh(ctx, n) // nothing, or the access time, which nobody keeps
+	}
+	switch {
+	case setSize && n.dir:
+		return errIsDir
+	case int64(size) < 0:
+		return syscall.EFBIG
+	}
+	path, release, err := fs.lockPath(ctx, n, exclusive)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx = fs.ctx // from here on it is done to the end
+	if setSize {
+		if err := fs.truncate(ctx, n, path, int64(size)); err != nil {
+			return err
+		}
+	}
+	if setMode {
+		chmod := func() error { return fs.server.Chmod(ctx, path, goMode(mode)) }
+		if err := fs.change(ctx, n, path, chmod, nil); err != nil {
+			return err
+		}
+	}
+	if setTime {
+		// An upload after this would change the time again.
+		if err := fs.uploadTo(ctx, n, path); err != nil {
+			return err
+		}
+		chtimes := func() error { return fs.server.Chtimes(ctx, path, mtime) }
+		return fs.change(ctx, n, path, chtimes, nil)
+	}
+	return nil
+}
+
+// chown succeeds if it changes nothing that is shown. There are no owners to
+// change. EPERM and not ENOTSUP is what tells programs that they lack the
+// right to do so, and cp -a, tar and rsync go on after it when they are not
+// root.
+func (fs *FS) chown(in *fuse.SetAttrInCommon) error {
+	shown := fs.owner()
+	if uid, ok := in.GetUID(); ok && uid != shown.Uid && uid != ^uint32(0) {
+		return syscall.EPERM
+	}
+	if gid, ok := in.GetGID(); ok && gid != shown.Gid && gid != ^uint32(0) {
+		return syscall.EPERM
+	}
+	return nil
+}

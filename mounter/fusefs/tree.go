@@ -1,0 +1,309 @@
+package fusefs
+
+import (
+	"hash/fnv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+// tree is the inode table: which nodes there are, where they are and who needs
+// them.
+type tree struct {
+	store Store
+	root  *node
+
+	mu    sync.Mutex // guards what follows, and the nodes' fields that say so
+	nodes map[uint64]*node
+	inos  map[uint64]*node
+	last  uint64 // highest node id given out
+}
+
+func newTree(root uftp.Info, store Store) *tree {
+	t := &tree{
+		store: store,
+		nodes: make(map[uint64]*node),
+		inos:  make(map[uint64]*node),
+		last:  fuse.FUSE_ROOT_ID,
+	}
+	t.root = newNode(fuse.FUSE_ROOT_ID, fuse.FUSE_ROOT_ID, true)
+	t.root.info = root
+	t.root.lookups = 1 // the kernel never forgets it
+	t.nodes[t.root.id] = t.root
+	t.inos[t.root.ino] = t.root
+	store.PutNode(t.root.record())
+	return t
+}
+
+// get returns the node that the kernel knows by id, or nil.
+func (t *tree) get(id uint64) *node {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.nodes[id]
+}
+
+// child returns the known node of that name, or nil.
+func (t *tree) child(dir *node, name string) *node {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return dir.children[name]
+}
+
+// hidden returns the children of dir that are hidden.
+func (t *tree) hidden(dir *node) (nodes []*node) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range dir.children {
+		if c.place == Hidden {
+			nodes = append(nodes, c)
+		}
+	}
+	return nodes
+}
+
+// enter returns the child of dir called name, which the server described as
+// info, counted: the kernel is about to be told of it. It adds one if there is
+// none, and replaces one of another type.
+func (t *tree) enter(dir *node, name string, info uftp.Info, tick uint64, now time.Time) (n *node, isNew bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	path, ok := t.pathOf(dir)
+	if !ok {
+		return nil, false, syscall.ESTALE
+	}
+	n = dir.children[name]
+	if n != nil && n.dir != info.IsDir() {
+		t.detach(n, Lost)
+		n = nil
+	}
+	if n == nil {
+		isNew = true
+		t.last++
+		n = newNode(t.last, t.freeIno(join(path, name), t.last), info.IsDir())
+		n.info, n.at, n.asked = info, now, tick
+		t.nodes[n.id] = n
+		t.inos[n.ino] = n
+		t.attach(n, dir, name)
+	}
+	n.lookups++
+	t.store.PutNode(n.record())
+	return n, isNew, nil
+}
+
+// count notes that the kernel is about to be told of n, and reports whether n
+// is still known.
+func (t *tree) count(n *node) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.nodes[n.id] != n || n.place != Linked {
+		return false
+	}
+	n.lookups++
+	t.store.PutNode(n.record())
+	return true
+}
+
+// forget takes back what count and enter counted.
+func (t *tree) forget(id, lookups uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.nodes[id]
+	if n == nil || n == t.root {
+		return
+	}
+	n.lookups -= min(lookups, n.lookups)
+	t.store.PutNode(n.record())
+	t.dropUnused(n)
+}
+
+// ref keeps n known until unref.
+func (t *tree) ref(n *node) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n.refs++
+}
+
+func (t *tree) unref(n *node) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n.refs--
+	t.dropUnused(n)
+}
+
+// open is ref for a file handle, close unref. close returns how many are left,
+// and n's place.
+func (t *tree) open(n *node) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n.opens++
+	n.refs++
+}
+
+func (t *tree) close(n *node) (opens int, place Place) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n.opens--
+	n.refs--
+	opens, place = n.opens, n.place
+	t.dropUnused(n)
+	return opens, place
+}
+
+// status returns how often n is open, and its place.
+func (t *tree) status(n *node) (opens int, place Place) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return n.opens, n.place
+}
+
+// move gives n another path. What has that path must be detached before.
+func (t *tree) move(n, dir *node, name string, place Place) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := n.parent
+	t.unlink(n)
+	t.attach(n, dir, name)
+	n.place = place
+	t.store.PutNode(n.record())
+	t.dropUnused(old)
+}
+
+// remove takes n's path away, because it was removed by us or by others.
+func (t *tree) remove(n *node, place Place) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n != t.root {
+		t.detach(n, place)
+	}
+}
+
+func (t *tree) detach(n *node, place Place) {
+	old := n.parent
+	if old == nil {
+		return
+	}
+	t.unlink(n)
+	n.place = place
+	t.store.PutNode(n.record())
+	t.dropUnused(n)
+	t.dropUnused(old)
+}
+
+func (t *tree) attach(n, dir *node, name string) {
+	n.parent, n.name = dir, name
+	if dir.children == nil {
+		dir.children = make(map[string]*node)
+	}
+	dir.children[name] = n
+}
+
+func (t *tree) unlink(n *node) {
+	if n.parent != nil {
+		delete(n.parent.children, n.name)
+	}
+	n.parent, n.name = nil, ""
+}
+
+// dropUnused forgets n, and directories above it, if nobody needs them.
+func (t *tree) dropUnused(n *node) {
+	for n != nil && n != t.root && n.lookups == 0 && n.refs == 0 && len(n.children) == 0 && t.nodes[n.id] == n {
+		parent := n.parent
+		t.unlink(n)
+		delete(t.nodes, n.id)
+		if t.inos[n.ino] == n {
+			delete(t.inos, n.ino)
+		}
+		t.store.DropNode(n.id)
+		n = parent
+	}
+}
+
+// path returns where n is on the server, if it has a path.
+func (t *tree) path(n *node) (path string, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pathOf(n)
+}
+
+func (t *tree) pathOf(n *node) (path string, ok bool) {
+	var names []string
+	for ; n != t.root; n = n.parent {
+		if n == nil || n.parent == nil {
+			return "", false
+		}
+		names = append(names, n.name)
+	}
+	var b strings.Builder
+	for i := len(names) - 1; i >= 0; i-- {
+		b.WriteString(names[i])
+		if i > 0 {
+			b.WriteByte('/')
+		}
+	}
+	return b.String(), true
+}
+
+func join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+// freeIno returns the inode number for a node at path: the same one whenever it
+// can, since the server has none and programs such as git compare them over
+// time. A file that still has it, moved away, keeps it.
+func (t *tree) freeIno(path string, id uint64) uint64 {
+	ino := inoOf(path)
+	for t.inos[ino] != nil || ino <= fuse.FUSE_ROOT_ID {
+		ino += id
+	}
+	return ino
+}
+
+func inoOf(path string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(path))
+	return h.Sum64()
+}
+
+// inoIn returns the inode number of an entry of dir, for listings.
+func (t *tree) inoIn(dir *node, name string) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := dir.children[name]; c != nil {
+		return c.ino
+	}
+	path, _ := t.pathOf(dir)
+	return inoOf(join(path, name))
+}
+
+// len returns how many nodes are known.
+func (t *tree) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.nodes)
+}
+
+func (n *node) record() NodeRecord {
+	r := NodeRecord{ID: n.id, Generation: generation, Ino: n.ino, Name: n.name, Dir: n.dir, Place: n.place, Lookups: n.lookups}
+	if n.parent != nil {
+		r.Parent = n.parent.id
+	}
+	return r
+}
+
+// inoAbove returns the inode number of the directory above dir.
+func (t *tree) inoAbove(dir *node) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if dir.parent != nil {
+		return dir.parent.ino
+	}
+	return dir.ino
+}

@@ -1,0 +1,82 @@
+package fusefs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+// truncate gives n another size. It does what has to be done on the server at
+// once: after it the server's size and the end of the dirty data together are
+// the new size. The caller holds n's op gate exclusively.
+func (fs *FS) truncate(ctx context.Context, n *node, path string, size int64) error {
+	n.mu.Lock()
+	onServer := n.info.Size
+	if size > 0 && (size == onServer || size > onServer && fs.spool.EndBelow(n.id, size) == size) {
+		// Only dirty data is concerned. (An empty file emptied again gets
+		// another time, so that goes to the server.)
+		fs.spool.Truncate(n.id, size)
+		n.wrote = now()
+		n.mu.Unlock()
+		return nil
+	}
+	n.mu.Unlock()
+	if err := fs.verify(ctx, n, path); err != nil {
+		return err
+	}
+	return fs.change(ctx, n, path, func() error {
+		return fs.withWriteMode(ctx, n, path, func() error { return fs.server.Truncate(ctx, path, size) })
+	}, func(_, after uftp.Info) error {
+		if after.Size != size {
+			return fmt.Errorf("server has %d bytes after truncation to %d: %w", after.Size, size, io.ErrShortWrite)
+		}
+		fs.spool.Truncate(n.id, size)
+		return nil
+	})
+}
+
+// Fallocate implements fallocate without flags as far as it shows: the file
+// grows. Nothing can be reserved on the server.
+func (fs *FS) Fallocate(interrupt <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	ctx, done := fs.request(interrupt)
+	defer done()
+	return fs.status("fallocate", in.NodeId, "", fs.fallocate(ctx, in))
+}
+
+func (fs *FS) fallocate(ctx context.Context, in *fuse.FallocateIn) error {
+	h, err := fs.handles.file(in.Fh)
+	end := int64(in.Offset + in.Length)
+	switch {
+	case err != nil:
+		return err
+	case fs.spec.ReadOnly:
+		return errReadOnly
+	case !h.writable():
+		return syscall.EBADF
+	case in.Mode != 0:
+		return syscall.ENOTSUP
+	case end < 0:
+		return syscall.EFBIG
+	}
+	path, release, err := fs.lockPath(ctx, h.n, exclusive)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if end <= fs.size(h.n) {
+		return nil
+	}
+	return fs.truncate(fs.ctx, h.n, path, end)
+}
+
+// size returns the size of a file that programs see.
+func (fs *FS) size(n *node) int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return max(n.info.Size, fs.spool.End(n.id))
+}

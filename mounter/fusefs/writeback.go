@@ -1,0 +1,246 @@
+package fusefs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// uploadSize is how many dirty bytes of a file are enough to upload them
+	// without waiting for more.
+	uploadSize = 8 << 20
+	// maxUploads bounds the files that are uploaded in the background at a time.
+	maxUploads = 4
+	// maxRetryDelay bounds the time between retries of a failed upload.
+	maxRetryDelay = 30 * time.Second
+)
+
+// writeback knows the files with something to be done for them in the
+// background: dirty data to be uploaded, hidden files to be removed.
+type writeback struct {
+	wake chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	jobs    map[*node]*job
+	pressed int // writers that wait for room
+}
+
+// job is what is to be done for one node. The job holds a reference to it.
+type job struct {
+	since    time.Time // since when there is something to do
+	failures int       // in a row
+	retryAt  time.Time
+	busy     bool
+}
+
+func newWriteback() *writeback {
+	return &writeback{wake: make(chan struct{}, 1), jobs: make(map[*node]*job)}
+}
+
+// kick makes the background look again.
+func (b *writeback) kick() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// mark notes that there is something to do for n.
+func (b *writeback) mark(fs *FS, n *node) {
+	b.mu.Lock()
+	j := b.jobs[n]
+	isNew := j == nil
+	if isNew {
+		b.jobs[n] = &job{since: time.Now()}
+	}
+	b.mu.Unlock()
+	if isNew {
+		fs.tree.ref(n)
+	}
+	if isNew || fs.spool.Bytes(n.id) >= uploadSize || fs.tight() {
+		b.kick()
+	}
+}
+
+// press counts writers that wait for room.
+func (b *writeback) press(by int) {
+	b.mu.Lock()
+	b.pressed += by
+	b.mu.Unlock()
+	b.kick()
+}
+
+// tight reports whether the spool is nearly full.
+func (fs *FS) tight() bool {
+	used, limit := fs.spool.Used()
+	return used > limit/2
+}
+
+// settle notes how an upload of n, or its removal, went.
+func (fs *FS) settle(n *node, err error) {
+	n.mu.Lock()
+	first := err != nil && n.failure == nil
+	n.failure = err
+	n.mu.Unlock()
+	opens, place := fs.tree.status(n)
+	left := fs.spool.Dirty(n.id) || place == Hidden && opens == 0
+	b := fs.back
+	b.mu.Lock()
+	j := b.jobs[n]
+	switch {
+	case j == nil:
+	case !left:
+		delete(b.jobs, n)
+	case err == nil:
+		j.since, j.failures, j.retryAt = time.Now(), 0, time.Time{}
+	default:
+		j.failures++
+		delay := min(fs.cfg.RetryDelay<<min(j.failures-1, 10), maxRetryDelay)
+		j.retryAt = time.Now().Add(delay)
+	}
+	b.mu.Unlock()
+	if first && left && !errors.Is(err, context.Canceled) {
+		fs.log.Warn("upload failed; the data is kept and sent again", "path", fs.describe(n.id, ""),
+			"bytes", fs.spool.Bytes(n.id), "err", err)
+	}
+	if j != nil {
+		if !left {
+			fs.tree.unref(n)
+		}
+		b.kick()
+	}
+}
+
+// failing returns the errors of files whose last upload failed.
+func (fs *FS) failing() map[string]error {
+	fails := make(map[string]error)
+	for _, n := range fs.back.nodes() {
+		n.mu.Lock()
+		err := n.failure
+		n.mu.Unlock()
+		if err != nil {
+			fails[fs.describe(n.id, "")] = err
+		}
+	}
+	return fails
+}
+
+func (b *writeback) nodes() (nodes []*node) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for n := range b.jobs {
+		nodes = append(nodes, n)
+	}
+	return nodes
+}
+
+// writeBack does the jobs when their time has come, until the FS is closed.
+func (fs *FS) writeBack() {
+	var running errgroup.Group
+	running.SetLimit(maxUploads)
+	defer func() { _ = running.Wait() }()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		due, wait := fs.due(time.Now())
+		for _, n := range due {
+			running.Go(func() error {
+				fs.work(fs.ctx, n)
+				return nil
+			})
+		}
+		timer.Reset(wait)
+		select {
+		case <-fs.ctx.Done():
+			return
+		case <-fs.back.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// due returns the nodes whose jobs are to be done now, marked as busy, and how
+// long the next one may wait.
+func (fs *FS) due(now time.Time) (nodes []*node, wait time.Duration) {
+	b := fs.back
+	tight := fs.tight()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wait = time.Hour
+	busy := 0
+	for _, j := range b.jobs {
+		if j.busy {
+			busy++
+		}
+	}
+	for n, j := range b.jobs {
+		if j.busy {
+			continue
+		}
+		at := j.since.Add(fs.cfg.WriteBackDelay)
+		switch {
+		case j.failures > 0:
+			at = j.retryAt
+		case tight, b.pressed > 0, fs.spool.Bytes(n.id) >= uploadSize:
+			at = now
+		}
+		if d := at.Sub(now); d > 0 {
+			wait = min(wait, d)
+			continue
+		}
+		if busy == maxUploads {
+			continue // the end of one of them wakes us
+		}
+		busy++
+		j.busy = true
+		nodes = append(nodes, n)
+	}
+	return nodes, wait
+}
+
+// work does what is to be done for n.
+func (fs *FS) work(ctx context.Context, n *node) {
+	switch opens, place := fs.tree.status(n); {
+	case place == Hidden && opens == 0:
+		fs.removeHidden(ctx, n)
+	case place == Hidden || place == Linked:
+		_ = fs.upload(ctx, n) // settle has noted and logged it
+	case opens == 0:
+		fs.discard(n)
+	default:
+		fs.settle(n, errStale) // kept until the last handle is closed
+	}
+	fs.back.mu.Lock()
+	if j := fs.back.jobs[n]; j != nil {
+		j.busy = false
+	}
+	fs.back.mu.Unlock()
+	fs.back.kick()
+}
+
+// Drain uploads all dirty data and removes what is only hidden, and returns when
+// the server has confirmed it, or what went wrong with some. Those who write on
+// meanwhile are not waited for.
+func (fs *FS) Drain(ctx context.Context) error {
+	var g errgroup.Group
+	g.SetLimit(maxUploads)
+	nodes := fs.back.nodes()
+	errs := make([]error, len(nodes))
+	for i, n := range nodes {
+		g.Go(func() error {
+			switch opens, place := fs.tree.status(n); {
+			case place == Hidden && opens == 0:
+				errs[i] = fs.removeHidden(ctx, n)
+			case place == Linked:
+				errs[i] = fs.upload(ctx, n)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	return errors.Join(errs...)
+}
