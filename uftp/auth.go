@@ -60,7 +60,9 @@ type AuthRequest struct {
 
 	// HTTPTimeout bounds the whole exchange; 0 is 90 s.
 	HTTPTimeout time.Duration
-	// Dial, if not nil, opens the connections to the auth service.
+	// Dial, if not nil, opens the connections to the auth service, or to the
+	// proxy that the environment (HTTPS_PROXY, NO_PROXY) names for it; there is
+	// none for loopback addresses.
 	Dial DialFunc
 }
 

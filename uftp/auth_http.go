@@ -134,22 +134,11 @@ func newTransport(trust *tls.Config, dial DialFunc) *http.Transport {
 		dial = (&net.Dialer{}).DialContext
 	}
 	return &http.Transport{
-		Proxy:                  proxyFromEnvironment,
+		Proxy:                  http.ProxyFromEnvironment, // not for loopback
 		DialContext:            dial,
 		TLSClientConfig:        trust,
 		MaxResponseHeaderBytes: maxHTTPHeader,
 	}
-}
-
-// proxyFromEnvironment is net/http's (HTTPS_PROXY, NO_PROXY; never for
-// loopback), but its error does not quote the variable: there may be a
-// password in it.
-func proxyFromEnvironment(req *http.Request) (*url.URL, error) {
-	proxy, err := http.ProxyFromEnvironment(req)
-	if err != nil {
-		return nil, errors.New("the proxy in the environment (HTTPS_PROXY) is not a URL")
-	}
-	return proxy, nil
 }
 
 // tlsTrust is a configuration that trusts roots, nil meaning the system's.

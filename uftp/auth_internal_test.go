@@ -34,6 +34,8 @@ func TestRedactor(t *testing.T) {
 		"twice":            {secret + secret, redacted + redacted},
 		"at the cut":       {strings.Repeat("x", maxMsg-20) + secret, strings.Repeat("x", maxMsg-20) + redacted},
 		"line break in it": {"oth\ner other", "oth er [redacted]"},
+		"invisible in it":  {"ot\u202eher", redacted},
+		"other blanks":     {strings.ReplaceAll(secret, "  ", "\n\t"), redacted},
 		"nothing to hide":  {"all is well", "all is well"},
 	} {
 		if got := redact.text(tt.text); got != tt.want {

@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -244,6 +247,42 @@ func TestOAuthRefreshConcurrently(t *testing.T) {
 	}
 	if err := errors.Join(others[:]...); err != nil || rig.asked.Load() != 1 {
 		t.Errorf("asked %d times, error %v, want once and none", rig.asked.Load(), err)
+	}
+}
+
+// TestOAuthRefreshSystemRoots reaches a token endpoint whose certificate is from
+// the system's roots although there is a CA bundle. It runs itself anew with
+// roots of ours.
+func TestOAuthRefreshSystemRoots(t *testing.T) {
+	const child = "UFTP_TEST_SYSTEM_ROOTS"
+	system, private := newTestCA(t), newTestCA(t)
+	if os.Getenv(child) != "" {
+		var token, auth, bundle string
+		if _, err := fmt.Sscan(os.Getenv(child), &token, &auth, &bundle); err != nil {
+			t.Fatal(err)
+		}
+		_, err := uftp.Authenticate(t.Context(), uftp.AuthRequest{AuthURL: auth, Access: uftp.Access{
+			CABundle:   must[[]byte](t)(os.ReadFile(bundle)),
+			Credential: &uftp.OAuthRefresh{TokenURL: token, ClientID: "id", RefreshToken: "r"},
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	local := func(c *x509.Certificate) { c.DNSNames = []string{"localhost"} }
+	idp := system.serve(t, http.HandlerFunc(reply(http.StatusOK, nil, `{"access_token":"a"}`)), local)
+	auth := private.serve(t, http.HandlerFunc(reply(http.StatusOK, nil, goodReply)), local)
+	dir := t.TempDir()
+	roots, bundle := filepath.Join(dir, "roots"), filepath.Join(dir, "bundle")
+	if err := errors.Join(os.WriteFile(roots, system.pem(), 0o600), os.WriteFile(bundle, private.pem(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOAuthRefreshSystemRoots$") //nolint:gosec // ourselves
+	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+roots, "SSL_CERT_DIR="+dir+"/none",
+		fmt.Sprintf("%s=%s %s/rest/auth/TEST %s", child, strings.Replace(idp.URL, "127.0.0.1", "localhost", 1), auth.URL, bundle))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,4 +128,31 @@ func TestOAuthRefreshHangs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestOAuthRefreshLeaderGivesUp shows that what ends one caller's renewal, his
+// own context, is not the answer for those who waited with him.
+func TestOAuthRefreshLeaderGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		r := startPipedOAuth(t, func(w http.ResponseWriter, req *http.Request) {
+			if asked++; asked == 1 {
+				_, _ = io.Copy(io.Discard, req.Body)
+				<-req.Context().Done()
+				return
+			}
+			reply(http.StatusOK, nil, `{"access_token":"a"}`)(w, req)
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var leader, follower error
+		var wg sync.WaitGroup
+		wg.Go(func() { _, leader = uftp.Authenticate(ctx, r) })
+		synctest.Wait()
+		wg.Go(func() { _, follower = uftp.Authenticate(t.Context(), r) })
+		wg.Wait()
+		if !errors.Is(leader, context.DeadlineExceeded) || follower != nil || asked != 2 {
+			t.Errorf("asked %d times; errors are %v and %v, want the deadline's and none", asked, leader, follower)
+		}
+	})
 }
