@@ -1,8 +1,14 @@
 package fusefs_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/csi-uftp/csi-uftp/mounter/fusefs/fsxtest"
 )
 
 // childEnv makes this test binary a program that works on a mount. What maps
@@ -10,7 +16,48 @@ import (
 // blocks a thread that Go's garbage collector waits for.
 const childEnv = "FUSEFS_TEST_CHILD"
 
-func runChild(what string) int {
-	fmt.Fprintln(os.Stderr, "unknown child", what)
-	return 2
+// runChild is the program: it does one run of fsxtest.
+func runChild(config string) int {
+	var cfg fsxtest.Config
+	err := json.Unmarshal([]byte(config), &cfg)
+	if err == nil {
+		err = fsxtest.Run(cfg)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// runFsx does one run of fsxtest in a child.
+func runFsx(t *testing.T, cfg fsxtest.Config) error {
+	t.Helper()
+	config, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+	cmd.Env = append(os.Environ(), childEnv+"="+string(config))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
+}
+
+// command runs a program and fails the test if it fails.
+func command(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Skipf("needs %s: %v", name, err)
+	}
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "GIT_CONFIG_NOSYSTEM=1", "HOME="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
 }

@@ -155,7 +155,11 @@ func (r *dirRemote) WriteAt(ctx context.Context, path string, b []byte, off int6
 		return 0, remoteError("write", path, err)
 	}
 	n, err := f.WriteAt(b, off)
-	return n, remoteError("write", path, errors.Join(err, f.Close()))
+	if err := remoteError("write", path, errors.Join(err, f.Close())); err != nil {
+		return n, err
+	}
+	_, err = r.local(ctx, "written", path)
+	return n, err
 }
 
 func (r *dirRemote) Create(ctx context.Context, path string) error {

@@ -1,0 +1,93 @@
+package fusefs_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/csi-uftp/csi-uftp/mounter/fusefs"
+	"github.com/csi-uftp/csi-uftp/mounter/fusefs/fsxtest"
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+var (
+	fsxOps  = flag.Int("fsx.ops", 4000, "operations of TestFsx in all, over its settings")
+	fsxSeed = flag.Uint64("fsx.seed", 1, "first seed of TestFsx")
+)
+
+// TestFsx is the random test: settings, and faults of the server, that a
+// program must not notice.
+func TestFsx(t *testing.T) {
+	settings := []struct {
+		name   string
+		change func(*fusefs.Config)
+		faults bool
+	}{
+		{name: "default"},
+		{name: "kernel caches nothing", change: func(c *fusefs.Config) {
+			c.Spec.AttrTimeout, c.Spec.EntryTimeout = 0, 0
+		}},
+		{name: "small limits", change: func(c *fusefs.Config) {
+			c.Spec.CacheSize, c.Spec.BlockSize, c.Spec.DirtyLimit = 256<<10, 64<<10, 128<<10
+		}},
+		{name: "uploads at once", change: func(c *fusefs.Config) {
+			c.WriteBackDelay = time.Millisecond
+		}},
+		{name: "uploads fail now and then", faults: true, change: func(c *fusefs.Config) {
+			c.WriteBackDelay, c.RetryDelay = time.Millisecond, time.Millisecond
+			c.Logger = nil
+		}},
+	}
+	for i, s := range settings {
+		t.Run(s.name, func(t *testing.T) {
+			m := mountDir(t, s.change)
+			seed := *fsxSeed + uint64(i)
+			if s.faults {
+				m.remote.setFault(uploadFaults(seed))
+			}
+			final := filepath.Join(t.TempDir(), "final")
+			err := runFsx(t, fsxtest.Config{
+				Dir: m.dir, Seed: seed, Ops: *fsxOps / len(settings), Direct: true, Final: final, MaxSize: 512 << 10, FailingSync: s.faults,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.remote.setFault(nil)
+			if err := m.fs.Drain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(final)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name, want, _ := strings.Cut(string(b), "\n")
+			got, err := os.ReadFile(m.served(name))
+			if err != nil || !bytes.Equal(got, []byte(want)) {
+				t.Errorf("what the server has is not what was written (%v)", err)
+			}
+			t.Logf("%+v", m.fs.Stats())
+		})
+	}
+}
+
+// uploadFaults lets some writes fail: before the server has the data, or after,
+// so that only the confirmation is lost.
+func uploadFaults(seed uint64) func(context.Context, string, string) error {
+	var mu sync.Mutex
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	return func(_ context.Context, op, _ string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if (op == "write" || op == "written") && rnd.IntN(8) == 0 {
+			return uftp.ErrUnavailable
+		}
+		return nil
+	}
+}
