@@ -15,6 +15,8 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+
+	"github.com/csi-uftp/csi-uftp/internal/volume"
 )
 
 // errPanic is a bug of ours that must not end the process, and with it the
@@ -52,7 +54,7 @@ func (d *Driver) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 func (d *Driver) handle(ctx context.Context, log *slog.Logger, req any, handler grpc.UnaryHandler) (resp any, err error) {
 	if key := lockKey(req); key != "" {
 		if !d.busy.tryLock(key) {
-			return nil, fmt.Errorf("%w: %s", errInProgress, key)
+			return nil, fmt.Errorf("%w: %s", volume.ErrInProgress, key)
 		}
 		defer d.busy.unlock(key)
 	}

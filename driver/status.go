@@ -19,7 +19,6 @@ var (
 	errRequest      = errors.New("invalid request")
 	errCapability   = errors.New("not supported")
 	errSize         = errors.New("size out of range")
-	errInProgress   = errors.New("another operation is in progress")
 	errNotPublished = errors.New("volume not published")
 	errNoVolume     = errors.New("no such volume")
 	errUncertain    = errors.New("not known whether the target shows the volume")
@@ -44,7 +43,7 @@ type row struct {
 // are final: kubelet removes the target directory before it tries again, which is
 // right for us, because the mounter leaves nothing behind when it fails for good.
 var statusTable = []row{
-	{"InProgress", codes.Aborted, is(errInProgress),
+	{"InProgress", codes.Aborted, is(volume.ErrInProgress),
 		"wait: the caller repeats the request by itself"},
 	{"StateUnknown", codes.Unavailable, is(errUncertain),
 		"wait: the caller repeats the request by itself; if it stays so, see the driver's log"},
@@ -129,8 +128,19 @@ func is(causes ...error) func(error) bool {
 // not from UFTPD.
 func authService(cause error) func(error) bool {
 	return func(err error) bool {
-		e, ok := errors.AsType[*uftp.Error](err)
-		return ok && e.Op == "authenticate" && errors.Is(err, cause)
+		if !errors.Is(err, cause) {
+			return false
+		}
+		for {
+			e, ok := errors.AsType[*uftp.Error](err)
+			if !ok {
+				return false
+			}
+			if e.Op == "authenticate" {
+				return true
+			}
+			err = e.Err
+		}
 	}
 }
 

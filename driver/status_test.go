@@ -28,7 +28,7 @@ func TestStatus(t *testing.T) {
 		reason string
 		code   codes.Code
 	}{
-		{errInProgress, "InProgress", codes.Aborted},
+		{volume.ErrInProgress, "InProgress", codes.Aborted},
 		{errUncertain, "StateUnknown", codes.Unavailable},
 		{volume.ErrConflict, "Conflict", codes.AlreadyExists},
 		{volume.ErrInUse, "VolumeInUse", codes.FailedPrecondition},
@@ -43,6 +43,7 @@ func TestStatus(t *testing.T) {
 		{volume.ErrKubernetes, "KubernetesUnreachable", codes.Unavailable},
 		{auth(uftp.ErrUntrusted), "TlsUntrusted", codes.Unavailable},
 		{auth(uftp.ErrAuth), "AuthRejected", codes.Unauthenticated},
+		{&uftp.Error{Op: "stat", Err: auth(uftp.ErrAuth)}, "AuthRejected", codes.Unauthenticated},
 		{ftp(uftp.ErrAuth), "LoginRejected", codes.Unauthenticated},
 		{auth(uftp.ErrBusy), "TooManySessions", codes.ResourceExhausted},
 		{ftp(uftp.ErrBusy), "TooManySessions", codes.ResourceExhausted},

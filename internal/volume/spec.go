@@ -29,6 +29,9 @@ var ErrKubernetes = errors.New("kubernetes API not available")
 // forbids another publication.
 var ErrInUse = errors.New("volume in use")
 
+// ErrInProgress means that another operation on the same target or volume runs.
+var ErrInProgress = errors.New("another operation is in progress")
+
 // ErrConflict means that the target already shows the volume with other options.
 var ErrConflict = errors.New("already published with other options")
 
