@@ -1,0 +1,237 @@
+package keeper
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/csi-uftp/csi-uftp/internal/volume"
+	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
+)
+
+// Config configures a [Keeper]. The zero value of each field but Logger is its
+// default.
+type Config struct {
+	Logger *slog.Logger // required
+	// Command starts a worker; default /proc/self/exe worker.
+	Command []string
+	// WorkerUID and WorkerGID run the workers if the keeper is root; default
+	// 65534 each. Another keeper's workers run as the keeper's own user.
+	WorkerUID, WorkerGID uint32
+	// Env is the workers' whole environment, as os.Environ writes it. Default:
+	// what the keeper has of SSL_CERT_FILE and SSL_CERT_DIR.
+	Env []string
+	// Stderr is where workers log; default os.Stderr.
+	Stderr *os.File
+	// AllowUIDs may connect besides root and the keeper's own user.
+	AllowUIDs []uint32
+	// MaxMounts bounds the mounts; default 1024.
+	MaxMounts int
+}
+
+func (c Config) withDefaults() Config {
+	if len(c.Command) == 0 {
+		c.Command = []string{"/proc/self/exe", "worker"}
+	}
+	if c.WorkerUID == 0 {
+		c.WorkerUID = 65534
+	}
+	if c.WorkerGID == 0 {
+		c.WorkerGID = 65534
+	}
+	if c.Env == nil {
+		c.Env = []string{}
+		for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
+			if v, ok := os.LookupEnv(name); ok {
+				c.Env = append(c.Env, name+"="+v)
+			}
+		}
+	}
+	if c.Stderr == nil {
+		c.Stderr = os.Stderr
+	}
+	if c.MaxMounts == 0 {
+		c.MaxMounts = 1024
+	}
+	return c
+}
+
+// Keeper holds the mounts. Its lock is held for memory only.
+type Keeper struct {
+	cfg      Config
+	log      *slog.Logger
+	instance string
+	key      []byte
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	group  sync.WaitGroup // connections and the watchers of workers
+
+	mu     sync.Mutex // guards what follows
+	mounts map[string]*mount
+	peers  map[*wire.Peer]struct{}
+	closed bool
+}
+
+// mount is what the keeper keeps of one mount.
+type mount struct {
+	name    string
+	spec    volume.Spec
+	process *process
+
+	// Guarded by Keeper.mu:
+	note        json.RawMessage
+	credential  *wire.FD // sealed
+	device      *wire.FD // nil until it is served
+	init, reply []byte
+	removing    bool // somebody asked for its end
+}
+
+// close gives the descriptors back.
+func (m *mount) close() {
+	_ = m.credential.Close()
+	_ = m.device.Close()
+}
+
+// New makes a keeper without mounts.
+func New(cfg Config) (*Keeper, error) {
+	if cfg.Logger == nil {
+		return nil, errors.New("keeper: no logger")
+	}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Keeper{
+		cfg:      cfg.withDefaults(),
+		log:      cfg.Logger,
+		instance: rand.Text(),
+		key:      key,
+		ctx:      ctx,
+		cancel:   cancel,
+		mounts:   make(map[string]*mount),
+		peers:    make(map[*wire.Peer]struct{}),
+	}, nil
+}
+
+// closeGrace is how long [Keeper.Close] waits for uploads if its context does
+// not say otherwise.
+const closeGrace = 5 * time.Minute
+
+// Close ends the connections and stops every worker: each uploads what it has
+// and ends, or is killed when ctx ends.
+func (k *Keeper) Close(ctx context.Context) error {
+	k.mu.Lock()
+	k.closed = true
+	var all []*mount
+	for _, m := range k.mounts {
+		m.removing = true
+		all = append(all, m)
+	}
+	k.mu.Unlock()
+	var stops sync.WaitGroup
+	for _, m := range all {
+		stops.Go(func() { m.process.stop(ctx, 0, closeGrace) })
+	}
+	stops.Wait()
+	k.cancel()
+	k.group.Wait()
+	return nil
+}
+
+// Serve accepts node processes on l until ctx ends, and closes l. See [Listen].
+func (k *Keeper) Serve(ctx context.Context, l *net.UnixListener) error {
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	defer func() { _ = l.Close() }()
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("accept: %w", err)
+		}
+		if err := k.checkPeer(c); err != nil {
+			k.log.Warn("connection refused", "err", err)
+			_ = c.Close()
+			continue
+		}
+		if !k.ServeConn(c) {
+			return nil
+		}
+	}
+}
+
+// checkPeer lets in root, our own user and those that the configuration names.
+func (k *Keeper) checkPeer(c *net.UnixConn) error {
+	uid, err := peerUID(c)
+	if err != nil {
+		return err
+	}
+	if uid == 0 || uid == uint32(os.Geteuid()) || slices.Contains(k.cfg.AllowUIDs, uid) {
+		return nil
+	}
+	return fmt.Errorf("user %d: %w", uid, fs.ErrPermission)
+}
+
+// ServeConn serves one node process in the background until its connection or
+// the keeper ends. It reports false, and closes c, if the keeper has ended.
+func (k *Keeper) ServeConn(c *net.UnixConn) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		_ = c.Close()
+		return false
+	}
+	node := &nodeConn{keeper: k, created: make(map[string]struct{})}
+	peer := wire.NewPeer(k.ctx, c, wire.PeerConfig{Handle: node.handle})
+	k.peers[peer] = struct{}{}
+	k.group.Go(func() {
+		<-peer.Done()
+		k.mu.Lock()
+		delete(k.peers, peer)
+		k.mu.Unlock()
+		node.abandon()
+	})
+	return true
+}
+
+// lookup returns a mount that is not on its way out.
+func (k *Keeper) lookup(name string) (*mount, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	m, ok := k.mounts[name]
+	if !ok || m.removing {
+		return nil, fmt.Errorf("mount %s: %w", name, fs.ErrNotExist)
+	}
+	return m, nil
+}
+
+// add enters a mount, whose worker runs, into the table and watches it.
+func (k *Keeper) add(m *mount) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.closed:
+		return fmt.Errorf("keeper: %w", os.ErrClosed)
+	case k.mounts[m.name] != nil:
+		return fmt.Errorf("mount %s: %w", m.name, fs.ErrExist)
+	case len(k.mounts) >= k.cfg.MaxMounts:
+		return fmt.Errorf("already %d mounts", len(k.mounts))
+	}
+	k.mounts[m.name] = m
+	k.group.Go(func() {
+		<-m.process.exited
+		k.workerEnded(m)
+	})
+	return nil
+}

@@ -1,0 +1,183 @@
+package keeper_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/csi-uftp/csi-uftp/internal/volume"
+	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
+	"github.com/csi-uftp/csi-uftp/mounter/keeper"
+)
+
+// TestMain is also a stranger who connects to a keeper. Workers are tested
+// with the manager, in package mounter.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "dial" {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		c, err := keeper.Dial(ctx, os.Args[2])
+		if err != nil {
+			_, _ = os.Stdout.WriteString(err.Error())
+			os.Exit(1)
+		}
+		_ = c.Close()
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func start(t *testing.T, path string, cfg keeper.Config) {
+	t.Helper()
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	k, err := keeper.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := keeper.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- k.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+		if err := k.Close(context.Background()); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+}
+
+// socketPath is longer than a socket address, as below a kubelet's directory.
+func socketPath(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 120))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "keeper.sock")
+}
+
+func TestSocket(t *testing.T) {
+	path := socketPath(t)
+	if err := os.WriteFile(path, nil, 0o666); err != nil { // left by an earlier keeper
+		t.Fatal(err)
+	}
+	start(t, path, keeper.Config{})
+	st, err := os.Stat(path)
+	if err != nil || st.Mode() != os.ModeSocket|0o600 {
+		t.Errorf("socket %v, %v; want mode 0600", st, err)
+	}
+	a, err := keeper.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = a.Close() }()
+	b, err := keeper.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(a.Key()) != string(b.Key()) || len(a.Key()) != 32 || a.Instance() != b.Instance() {
+		t.Error("two connections see different keepers")
+	}
+	_ = b.Close()
+	if !a.Alive() || b.Alive() {
+		t.Errorf("alive: %v and %v, want only the first", a.Alive(), b.Alive())
+	}
+	if _, ok := <-b.Deaths(); ok {
+		t.Error("a death on a closed connection")
+	}
+}
+
+func TestStrangersAreRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("becoming somebody else needs root")
+	}
+	const stranger, friend = 65001, 65002
+	path := socketPath(t)
+	start(t, path, keeper.Config{AllowUIDs: []uint32{friend}})
+	// Whoever reaches the socket in spite of its mode.
+	for p := path; p != os.TempDir(); p = filepath.Dir(p) {
+		if err := os.Chmod(p, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for uid, want := range map[uint32]bool{stranger: false, friend: true} {
+		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "dial", path)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		out, err := cmd.Output()
+		if (err == nil) != want {
+			t.Errorf("user %d: %v %s; want to get in: %v", uid, err, out, want)
+		}
+	}
+}
+
+// A worker that cannot start, or starts and says nothing, is an error and not a
+// wait.
+func TestBadWorkers(t *testing.T) {
+	for name, command := range map[string][]string{
+		"no such file":  {"/no/such/file", "worker"},
+		"ends at once":  {"/bin/false", "worker"},
+		"never answers": {"/bin/sleep", "100"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := socketPath(t)
+			start(t, path, keeper.Config{Command: command})
+			c, err := keeper.Dial(t.Context(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+			credential, err := wire.Seal("test", []byte("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = credential.Close() }()
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			err = c.Create(ctx, "m", volume.Spec{}, nil, credential)
+			if err == nil || (name == "never answers") != errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("create: %v", err)
+			}
+			t.Log(err)
+			if names, err := c.List(t.Context()); err != nil || len(names) > 0 {
+				t.Errorf("list: %v, %v", names, err)
+			}
+		})
+	}
+}
+
+func TestUnknownMount(t *testing.T) {
+	path := socketPath(t)
+	start(t, path, keeper.Config{})
+	c, err := keeper.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Get(t.Context(), "none"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("get: %v", err)
+	}
+	if err := c.SetNote(t.Context(), "none", []byte(`{}`)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("note: %v", err)
+	}
+	if _, err := c.Stats(t.Context(), "none"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("stats: %v", err)
+	}
+	if _, clean, err := c.Remove(t.Context(), "none", time.Minute); err != nil || !clean {
+		t.Errorf("remove: %v, %v; what is not there has ended", clean, err)
+	}
+}

@@ -1,0 +1,262 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/csi-uftp/csi-uftp/internal/volume"
+	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
+)
+
+// nodeConn answers one node process.
+type nodeConn struct {
+	keeper *Keeper
+
+	mu      sync.Mutex          // guards created
+	created map[string]struct{} // mounts of this connection that are not served yet
+}
+
+func (n *nodeConn) handle(ctx context.Context, r *wire.Request) (any, []*wire.FD, error) {
+	k := n.keeper
+	switch r.Method {
+	case wire.KeeperHello:
+		return wire.HelloResult{Instance: k.instance, Key: k.key}, nil, nil
+	case wire.KeeperCreate:
+		return nil, nil, n.create(ctx, r)
+	case wire.KeeperServe:
+		reply, err := n.serve(ctx, r)
+		return reply, nil, err
+	case wire.KeeperNote:
+		return nil, nil, k.setNote(r)
+	case wire.KeeperRefresh:
+		return nil, nil, k.refresh(ctx, r)
+	case wire.KeeperStats:
+		stats, err := k.stats(ctx, r)
+		return stats, nil, err
+	case wire.KeeperList:
+		return k.list(), nil, nil
+	case wire.KeeperGet:
+		return k.get(r)
+	case wire.KeeperRemove:
+		result, err := k.remove(ctx, r)
+		return result, nil, err
+	}
+	return nil, nil, fmt.Errorf("%s: %w", r.Method, errors.ErrUnsupported)
+}
+
+// abandon ends the workers that the node process started and never gave a
+// device: nothing is mounted on them, and nobody else knows them.
+func (n *nodeConn) abandon() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name := range n.created {
+		if m, err := n.keeper.lookup(name); err == nil {
+			n.keeper.markRemoving(m)
+			m.process.stop(context.Background(), 0, termGrace)
+		}
+	}
+}
+
+func (n *nodeConn) create(ctx context.Context, r *wire.Request) error {
+	var p wire.CreateParams
+	if err := r.Decode(&p); err != nil {
+		return err
+	}
+	credential, err := r.Take(0)
+	if err != nil {
+		return err
+	}
+	k := n.keeper
+	process, err := startProcess(k.cfg)
+	if err != nil {
+		_ = credential.Close()
+		return err
+	}
+	m := &mount{name: p.Name, spec: p.Spec, note: p.Note, credential: credential, process: process}
+	if err := k.add(m); err != nil {
+		process.stop(canceled(), 0, 0)
+		m.close()
+		return err
+	}
+	k.log.Info("worker started", "mount", m.name, process.attrs())
+	n.mu.Lock()
+	n.created[m.name] = struct{}{}
+	n.mu.Unlock()
+	_, err = process.peer.Call(ctx, wire.WorkerStart, wire.StartParams{Name: p.Name, Spec: p.Spec}, nil, credential)
+	if err != nil {
+		k.markRemoving(m)
+		process.stop(ctx, 0, termGrace)
+		n.forget(m.name)
+		return process.explain(err)
+	}
+	return nil
+}
+
+func (n *nodeConn) forget(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.created, name)
+}
+
+func (n *nodeConn) serve(ctx context.Context, r *wire.Request) (*wire.ServeResult, error) {
+	var p wire.ServeParams
+	if err := r.Decode(&p); err != nil {
+		return nil, err
+	}
+	device, err := r.Take(0)
+	if err != nil {
+		return nil, err
+	}
+	k := n.keeper
+	m, err := k.lookup(p.Name)
+	if err != nil {
+		_ = device.Close()
+		return nil, err
+	}
+	var result wire.ServeResult
+	_, err = m.process.peer.Call(ctx, wire.WorkerServe, wire.ServeParams{Init: p.Init}, &result, device)
+	if err != nil {
+		_ = device.Close()
+		return nil, m.process.explain(err)
+	}
+	n.forget(m.name)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.mounts[m.name] != m || m.device != nil {
+		_ = device.Close()
+		return nil, fmt.Errorf("mount %s ended, or is served already: %w", p.Name, fs.ErrExist)
+	}
+	m.device, m.init, m.reply = device, p.Init, result.Reply
+	return &result, nil
+}
+
+func (k *Keeper) setNote(r *wire.Request) error {
+	var p wire.NoteParams
+	if err := r.Decode(&p); err != nil {
+		return err
+	}
+	m, err := k.lookup(p.Name)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	m.note = p.Note
+	return nil
+}
+
+func (k *Keeper) refresh(ctx context.Context, r *wire.Request) error {
+	var p wire.RefreshParams
+	if err := r.Decode(&p); err != nil {
+		return err
+	}
+	credential, err := r.Take(0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = credential.Close() }() // nil once it is kept
+	m, err := k.lookup(p.Name)
+	if err != nil {
+		return err
+	}
+	_, err = m.process.peer.Call(ctx, wire.WorkerRefresh, wire.RefreshParams{Apply: p.Apply}, nil, credential)
+	if err != nil {
+		return m.process.explain(err)
+	}
+	if p.Apply {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.mounts[m.name] == m {
+			m.credential, credential = credential, m.credential
+		}
+	}
+	return nil
+}
+
+func (k *Keeper) stats(ctx context.Context, r *wire.Request) (*volume.Stats, error) {
+	var p wire.MountParams
+	if err := r.Decode(&p); err != nil {
+		return nil, err
+	}
+	m, err := k.lookup(p.Name)
+	if err != nil {
+		return nil, err
+	}
+	var stats volume.Stats
+	if _, err := m.process.peer.Call(ctx, wire.WorkerStats, struct{}{}, &stats); err != nil {
+		return nil, m.process.explain(err)
+	}
+	return &stats, nil
+}
+
+func (k *Keeper) list() wire.ListResult {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var names []string
+	for name, m := range k.mounts {
+		if m.device != nil && !m.removing {
+			names = append(names, name)
+		}
+	}
+	return wire.ListResult{Names: names}
+}
+
+func (k *Keeper) get(r *wire.Request) (any, []*wire.FD, error) {
+	var p wire.MountParams
+	if err := r.Decode(&p); err != nil {
+		return nil, nil, err
+	}
+	m, err := k.lookup(p.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if m.device == nil {
+		return nil, nil, fmt.Errorf("mount %s has no device yet", p.Name)
+	}
+	device, err := m.device.Dup()
+	if err != nil {
+		return nil, nil, err
+	}
+	return wire.GetResult{
+		Spec: m.spec, Note: m.note, Init: m.init, Reply: m.reply, PID: m.process.cmd.Process.Pid,
+	}, []*wire.FD{device}, nil
+}
+
+// remove ends a mount's worker. A mount that is not there has ended already.
+func (k *Keeper) remove(ctx context.Context, r *wire.Request) (wire.RemoveResult, error) {
+	var p wire.RemoveParams
+	if err := r.Decode(&p); err != nil {
+		return wire.RemoveResult{}, err
+	}
+	k.mu.Lock()
+	m, ok := k.mounts[p.Name]
+	k.mu.Unlock()
+	if !ok {
+		return wire.RemoveResult{Reason: "no such mount", Clean: true}, nil
+	}
+	k.markRemoving(m)
+	// Not ctx: a node that goes away has still unmounted, and the worker still
+	// has its grace to upload.
+	grace := time.Duration(p.GraceSeconds) * time.Second
+	m.process.stop(context.WithoutCancel(ctx), grace, max(grace, termGrace))
+	return wire.RemoveResult{Reason: m.process.reason(), Clean: m.process.clean()}, nil
+}
+
+func (k *Keeper) markRemoving(m *mount) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	m.removing = true
+}
+
+// canceled returns a context that has ended.
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
