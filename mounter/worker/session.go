@@ -1,0 +1,227 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/csi-uftp/csi-uftp/internal/volume"
+	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+// memoryHeadroom is what a worker needs beside its cache and the data it has
+// not uploaded, in bytes. The garbage collector works harder as that nears.
+const memoryHeadroom = 48 << 20
+
+// FileSystem is what a worker serves: [fusefs.FS].
+type FileSystem interface {
+	fuse.RawFileSystem
+	// Drain returns when everything written is at the server.
+	Drain(ctx context.Context) error
+}
+
+// Volume is a directory of a server, reached and ready to be served.
+type Volume struct {
+	FS FileSystem
+	// Prove asks the auth service whether it accepts a credential, and returns
+	// who it is there. It takes none of the user's sessions.
+	Prove func(context.Context, uftp.Access) (identity string, err error)
+	// Update replaces the credential for the next time one is needed.
+	Update func(uftp.Access)
+	// Close gives everything back.
+	Close func() error
+}
+
+// Opener reaches the server: it authenticates, logs in and checks that the root
+// is a directory. Its error says what the user has to know.
+type Opener func(context.Context, volume.Spec, uftp.Access, *slog.Logger) (*Volume, error)
+
+// session is what the keeper's calls work on.
+type session struct {
+	open Opener
+	stop context.CancelFunc // asks run to end
+
+	mu       sync.Mutex // guards what follows; held during start, serve and refresh
+	log      *slog.Logger
+	vol      *Volume
+	identity string // who the credential in use is, "" if not known
+	loop     *loop
+	serving  chan *loop // gets the loop when it is to run; room for one
+}
+
+func (s *session) handle(ctx context.Context, r *wire.Request) (any, []*wire.FD, error) {
+	switch r.Method {
+	case wire.WorkerStart:
+		return nil, nil, s.start(ctx, r)
+	case wire.WorkerServe:
+		reply, err := s.serve(r)
+		return reply, nil, err
+	case wire.WorkerRefresh:
+		return nil, nil, s.refresh(ctx, r)
+	case wire.WorkerStats:
+		stats, err := s.stats(ctx)
+		return stats, nil, err
+	case wire.WorkerDrain:
+		return nil, nil, s.drain(ctx)
+	case wire.WorkerStop:
+		s.stop()
+		return nil, nil, nil
+	}
+	return nil, nil, fmt.Errorf("%s: %w", r.Method, errors.ErrUnsupported)
+}
+
+// takeAccess reads the credential beside a request and closes its descriptor.
+func takeAccess(r *wire.Request) (uftp.Access, error) {
+	f, err := r.Take(0)
+	if err != nil {
+		return uftp.Access{}, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := wire.ReadSealed(f)
+	if err != nil {
+		return uftp.Access{}, fmt.Errorf("credential: %w", err)
+	}
+	access, err := uftp.UnmarshalAccess(data)
+	clear(data)
+	if err != nil {
+		return uftp.Access{}, fmt.Errorf("credential: %w", err)
+	}
+	return access, nil
+}
+
+func (s *session) start(ctx context.Context, r *wire.Request) error {
+	var p wire.StartParams
+	if err := r.Decode(&p); err != nil {
+		return err
+	}
+	access, err := takeAccess(r)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.vol != nil {
+		return errors.New("already started")
+	}
+	debug.SetMemoryLimit(p.Spec.CacheSize + p.Spec.DirtyLimit + memoryHeadroom)
+	s.log = s.log.With("mount", p.Name)
+	vol, err := s.open(ctx, p.Spec, access, s.log)
+	if err != nil {
+		return err
+	}
+	s.vol = vol
+	if s.identity, err = vol.Prove(ctx, access); err != nil {
+		// It works, so this is odd, but it only means that later credentials
+		// cannot be compared with this one.
+		s.log.Warn("the auth service does not say who we are", "err", err)
+	}
+	return nil
+}
+
+func (s *session) serve(r *wire.Request) (*wire.ServeResult, error) {
+	var p wire.ServeParams
+	if err := r.Decode(&p); err != nil {
+		return nil, err
+	}
+	device, err := r.Take(0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = device.Close() }()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.vol == nil || s.loop != nil {
+		return nil, errors.New("not started, or serving already")
+	}
+	l := newLoop(s.vol.FS, s.log)
+	reply, err := l.negotiate(p.Init)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.attach(device); err != nil {
+		return nil, err
+	}
+	s.loop = l
+	s.serving <- l
+	return &wire.ServeResult{Reply: reply}, nil
+}
+
+// refresh proves a credential, and uses it if told so. A credential of somebody
+// else is proved, but never put in the place of the one the mount was made
+// with: the pods that share the mount would become somebody else.
+func (s *session) refresh(ctx context.Context, r *wire.Request) error {
+	var p wire.RefreshParams
+	if err := r.Decode(&p); err != nil {
+		return err
+	}
+	access, err := takeAccess(r)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.vol == nil {
+		return errors.New("not started")
+	}
+	identity, err := s.vol.Prove(ctx, access)
+	if err != nil {
+		return err
+	}
+	if identity != s.identity {
+		return fmt.Errorf("credential of %q on a mount of %q: %w", identity, s.identity, fs.ErrPermission)
+	}
+	if p.Apply {
+		s.vol.Update(access)
+		s.log.Info("credential replaced", "identity", identity)
+	}
+	return nil
+}
+
+func (s *session) volume() (*Volume, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.vol == nil {
+		return nil, errors.New("not started")
+	}
+	return s.vol, nil
+}
+
+func (s *session) drain(ctx context.Context) error {
+	vol, err := s.volume()
+	if err != nil {
+		return err
+	}
+	return vol.FS.Drain(ctx)
+}
+
+// stats asks the file system as the kernel would.
+func (s *session) stats(ctx context.Context) (volume.Stats, error) {
+	vol, err := s.volume()
+	if err != nil {
+		return volume.Stats{}, err
+	}
+	var out fuse.StatfsOut
+	if status := vol.FS.StatFs(ctx.Done(), &fuse.InHeader{NodeId: fuse.FUSE_ROOT_ID}, &out); !status.Ok() {
+		return volume.Stats{}, fmt.Errorf("statfs: %w", syscall.Errno(status))
+	}
+	size := int64(max(out.Frsize, out.Bsize, 1))
+	if out.Frsize != 0 {
+		size = int64(out.Frsize)
+	}
+	return volume.Stats{
+		TotalBytes:      int64(out.Blocks) * size,
+		AvailableBytes:  int64(out.Bavail) * size,
+		UsedBytes:       int64(out.Blocks-out.Bfree) * size,
+		TotalInodes:     int64(out.Files),
+		AvailableInodes: int64(out.Ffree),
+		UsedInodes:      int64(out.Files - out.Ffree),
+	}, nil
+}
