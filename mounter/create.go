@@ -1,0 +1,131 @@
+package mounter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/csi-uftp/csi-uftp/internal/volume"
+	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
+	"github.com/csi-uftp/csi-uftp/mounter/keeper"
+)
+
+// create makes a mount: a worker reaches the server, and only then something is
+// mounted and handed to it. When it fails nothing is left.
+func (m *Manager) create(ctx context.Context, client *keeper.Client, mt *mount, credential *wire.FD) error {
+	note, err := m.encodeNote(mt)
+	if err != nil {
+		return err
+	}
+	if err := client.Create(ctx, mt.name, mt.spec, note, credential); err != nil {
+		return err
+	}
+	if err := m.attach(ctx, client, mt); err != nil {
+		m.teardown(context.WithoutCancel(ctx), mt)
+		return err
+	}
+	m.log.Info("mounted", "mount", mt.name, "dev", mt.dev)
+	return nil
+}
+
+// attach mounts a device, hands it to the worker that is ready for it, and
+// makes sure that the mount answers.
+func (m *Manager) attach(ctx context.Context, client *keeper.Client, mt *mount) error {
+	device, err := m.mountNew(ctx, mt)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	mt.device = device
+	m.mu.Unlock()
+	init, err := readInit(device)
+	if err != nil {
+		return err
+	}
+	reply, err := client.Serve(ctx, mt.name, init, device)
+	if err != nil {
+		return fmt.Errorf("hand the mount to its worker: %w", err)
+	}
+	if err := writeInitReply(device, reply); err != nil {
+		return err
+	}
+	t, err := readTable()
+	if err != nil {
+		return err
+	}
+	top := t.top(mt.dir)
+	if top == nil || !isOurs(top) {
+		return fmt.Errorf("%s is not mounted", mt.dir)
+	}
+	m.mu.Lock()
+	mt.dev = deviceNumber(top)
+	m.mu.Unlock()
+	if err := setReadAhead(mt.dev, m.cfg.ReadAhead); err != nil {
+		m.log.Debug("read-ahead stays as it is", "mount", mt.name, "err", err)
+	}
+	if err := probe(ctx, mt.dir, m.cfg.ProbeTimeout); err != nil {
+		return fmt.Errorf("first round trip through the mount: %w", err)
+	}
+	return nil
+}
+
+// mountNew mounts a new connection on mt.dir.
+func (m *Manager) mountNew(ctx context.Context, mt *mount) (*wire.FD, error) {
+	if m.cfg.Direct && os.Geteuid() != 0 {
+		return fusermountDevice(ctx, mt.dir, mt.spec)
+	}
+	if !m.cfg.Direct {
+		if err := os.Mkdir(mt.dir, 0o700); err != nil && !os.IsExist(err) {
+			return nil, err
+		}
+	}
+	device, err := openDevice()
+	if err != nil {
+		return nil, err
+	}
+	if err := mountDevice(device, mt.dir, mt.spec); err != nil {
+		_ = device.Close()
+		return nil, err
+	}
+	return device, nil
+}
+
+// note is what the keeper keeps for a node process that comes after this one.
+type note struct {
+	Dir          string               `json:"dir"`
+	Private      string               `json:"private,omitempty"`
+	Fingerprint  string               `json:"fingerprint"`
+	Publications []volume.Publication `json:"publications,omitempty"`
+}
+
+func (m *Manager) encodeNote(mt *mount) (json.RawMessage, error) {
+	m.mu.Lock()
+	n := note{Dir: mt.dir, Private: mt.private, Fingerprint: mt.fingerprint}
+	for _, p := range m.targets {
+		if p.mount == mt {
+			n.Publications = append(n.Publications, p.Publication)
+		}
+	}
+	m.mu.Unlock()
+	b, err := json.Marshal(n)
+	if err != nil {
+		return nil, fmt.Errorf("encode note: %w", err)
+	}
+	return b, nil
+}
+
+// note writes what is known of a mount now to the keeper.
+func (m *Manager) note(ctx context.Context, client *keeper.Client, mt *mount) error {
+	select {
+	case mt.noting <- struct{}{}: // or an older state could overtake a newer one
+		defer func() { <-mt.noting }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	n, err := m.encodeNote(mt)
+	if err != nil {
+		return err
+	}
+	return client.SetNote(ctx, mt.name, n)
+}

@@ -1,0 +1,107 @@
+package mounter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/csi-uftp/csi-uftp/internal/volume"
+	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
+)
+
+const (
+	maxRead     = 1 << 20 // bytes in a READ; what workers negotiate for WRITE
+	initTimeout = 5 * time.Second
+	opInit      = 26 // FUSE_INIT
+)
+
+// openDevice opens /dev/fuse. Each open is a connection to be.
+func openDevice() (*wire.FD, error) {
+	n, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: "/dev/fuse", Err: err}
+	}
+	return wire.NewFD(n), nil
+}
+
+// mountDevice mounts the connection of device on dir. The kernel then sends
+// INIT, and every access to the mount waits until that is answered.
+func mountDevice(device *wire.FD, dir string, spec volume.Spec) error {
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=%d,default_permissions,allow_other,max_read=%d",
+		device.Int(), os.Geteuid(), os.Getegid(), maxRead)
+	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
+	if spec.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	if err := unix.Mount(sourceName(spec), dir, fsType, flags, options); err != nil {
+		return &os.PathError{Op: "mount", Path: dir, Err: err}
+	}
+	return nil
+}
+
+// sourceName is what df and mountinfo show: where the volume is, and nothing of
+// its URL that could be a secret.
+func sourceName(spec volume.Spec) string {
+	host := spec.Server
+	if host == "" {
+		host = "uftp"
+		if u, err := url.Parse(spec.AuthURL); err == nil && u.Host != "" {
+			host = u.Host
+		}
+	}
+	return host + ":" + spec.Path
+}
+
+// readInit reads the first request of a connection, which is INIT and comes
+// once in its life.
+func readInit(device *wire.FD) ([]byte, error) {
+	deadline := time.Now().Add(initTimeout)
+	buf := make([]byte, 2*maxRead)
+	for {
+		wait := time.Until(deadline).Milliseconds()
+		if wait <= 0 {
+			return nil, fmt.Errorf("the kernel sent no INIT: %w", os.ErrDeadlineExceeded)
+		}
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(device.Int()), Events: unix.POLLIN}}, int(wait)); err != nil {
+			if err == unix.EINTR {
+				continue
+			}
+			return nil, fmt.Errorf("poll /dev/fuse: %w", err)
+		}
+		if time.Now().After(deadline) {
+			continue
+		}
+		n, err := unix.Read(device.Int(), buf)
+		switch {
+		case err == unix.EINTR, err == unix.EAGAIN, err == unix.ENOENT:
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("read INIT: %w", err)
+		case n < 40 || binary.NativeEndian.Uint32(buf[4:]) != opInit:
+			return nil, fmt.Errorf("the kernel's first request of %d bytes is not INIT", n)
+		}
+		return append([]byte(nil), buf[:n]...), nil
+	}
+}
+
+// writeInitReply completes the connection. Doing it again is harmless.
+func writeInitReply(device *wire.FD, reply []byte) error {
+	_, err := unix.Write(device.Int(), reply)
+	if err != nil && err != unix.ENOENT { // ENOENT: it has been answered
+		return fmt.Errorf("answer INIT: %w", err)
+	}
+	return nil
+}
+
+// setReadAhead raises the read-ahead of a superblock above the kernel's
+// 128 KiB, which costs a third of the throughput.
+func setReadAhead(dev string, bytes int) error {
+	path := filepath.Join("/sys/class/bdi", dev, "read_ahead_kb")
+	return os.WriteFile(path, []byte(strconv.Itoa(bytes>>10)), 0)
+}

@@ -1,0 +1,120 @@
+package mounter_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
+	"github.com/csi-uftp/csi-uftp/mounter/keeper"
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+// A keeper is killed: its workers serve on, and when one of those dies too the
+// mount fails instead of hanging.
+func TestKeeperKilled(t *testing.T) {
+	e := newEnv(t)
+	e.stop() // the one in this process serves no more
+	cmd := exec.Command("/proc/self/exe", "keeper", e.socket)
+	cmd.Stderr = e.log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	eventually(t, "the keeper listens", func() bool {
+		c, err := keeper.Dial(t.Context(), e.socket)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	p := e.publication("v1", "a")
+	e.publish(p)
+	worker := e.lastWorker()
+
+	_ = cmd.Process.Kill()
+	eventually(t, "the node notices", func() bool { return strings.Contains(e.log.String(), "lost the keeper") })
+	if err := os.WriteFile(filepath.Join(p.Target, "f"), []byte("x"), 0o644); err != nil {
+		t.Errorf("the mount without a keeper: %v", err)
+	}
+	if err := e.manager.Publish(t.Context(), p, access("demo", goodPassword)); err != nil {
+		t.Errorf("republish without a keeper: %v", err)
+	}
+	e.startKeeper()
+	e.publish(p)
+	if e.lastWorker() != worker {
+		t.Error("the mount that served was replaced")
+	}
+	// A node that restarts too knows nothing of it, and leaves it alone.
+	e.restartNode()
+	e.publish(p)
+	if b, err := os.ReadFile(filepath.Join(p.Target, "f")); err != nil || string(b) != "x" {
+		t.Errorf("the mount after both restarts: %q, %v", b, err)
+	}
+
+	if err := unix.Kill(worker, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "ENOTCONN", func() bool {
+		_, err := os.ReadDir(p.Target)
+		return errors.Is(err, syscall.ENOTCONN)
+	})
+	e.publish(p)
+	if b, err := os.ReadFile(filepath.Join(p.Target, "f")); err != nil || string(b) != "x" {
+		t.Errorf("the new mount: %q, %v", b, err)
+	}
+	e.unpublish(p)
+}
+
+// Unpublish of a mount that neither manager nor keeper knows any more.
+func TestUnpublishUnknown(t *testing.T) {
+	e := newEnv(t)
+	p := e.publication("v1", "a")
+	e.publish(p)
+	worker := e.lastWorker()
+	note := []byte(`{"fingerprint":"","dir":""}`)
+	c, err := keeper.Dial(t.Context(), e.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetNote(t.Context(), filepath.Base(e.sources()[0]), note); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	e.restartNode()
+	e.unpublish(p)
+	eventually(t, "nothing is left", func() bool { return len(e.mounts()) == 0 && !alive(worker) })
+}
+
+// What a node that goes away has begun and not mounted, ends.
+func TestUnservedWorkerEndsWithItsNode(t *testing.T) {
+	e := newEnv(t)
+	c, err := keeper.Dial(t.Context(), e.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := uftp.MarshalAccess(access("demo", goodPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	credential, err := wire.Seal("test", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = credential.Close() }()
+	if err := c.Create(t.Context(), "half", e.spec(), nil, credential); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Create(t.Context(), "half", e.spec(), nil, credential); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a second mount of the same name: %v, want ErrExist", err)
+	}
+	_ = c.Close()
+	eventually(t, "the worker ends", func() bool { return len(workersOf(e.keeperLogPIDs())) == 0 })
+}

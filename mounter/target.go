@@ -1,0 +1,50 @@
+package mounter
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// makeTarget makes the directory that a volume is bound on: nobody can use it
+// while nothing is. It reports whether it was there before. Nothing is mounted
+// on the target, so it may be touched.
+func makeTarget(target string) (created bool, err error) {
+	if err := os.MkdirAll(filepath.Dir(target), 0o750); err != nil {
+		return false, fmt.Errorf("target: %w", err)
+	}
+	err = os.Mkdir(target, 0)
+	if err == nil {
+		return true, nil
+	}
+	if !errors.Is(err, os.ErrExist) {
+		return false, fmt.Errorf("target: %w", err)
+	}
+	st, err := os.Lstat(target)
+	if err != nil {
+		return false, fmt.Errorf("target: %w", err)
+	}
+	if !st.IsDir() {
+		return false, fmt.Errorf("target %s is not a directory: %w", target, os.ErrInvalid)
+	}
+	if st.Mode().Perm() != 0 {
+		if err := os.Chmod(target, 0); err != nil {
+			return false, fmt.Errorf("target: %w", err)
+		}
+	}
+	return false, nil
+}
+
+// removeTarget removes the directory if it is there. It never removes what is
+// in one: that would not be ours.
+func removeTarget(target string) error {
+	err := unix.Rmdir(target)
+	switch {
+	case err == nil, err == unix.ENOENT, err == unix.ENOTDIR:
+		return nil
+	}
+	return &os.PathError{Op: "remove target", Path: target, Err: err}
+}
