@@ -146,6 +146,9 @@ func (c *control) readReply() (reply, error) {
 		return reply{}, err
 	}
 	r, more, err := parseReplyLine(line)
+	if err == nil && r.code == codeGoing {
+		err = goingDown(r.text)
+	}
 	if err != nil || !more {
 		return r, err
 	}

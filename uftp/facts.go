@@ -73,7 +73,7 @@ type facts struct {
 // Facts may come in any order, unknown ones are skipped.
 func parseFacts(line string) (facts, bool) {
 	list, name, ok := strings.Cut(line, " ")
-	if !ok || name == "" || list != "" && !strings.HasSuffix(list, ";") {
+	if !ok || name == "" || !strings.HasSuffix(list, ";") {
 		return facts{}, false
 	}
 	f := facts{name: name}

@@ -55,6 +55,14 @@ func (r reply) want(code int) error {
 	}
 }
 
+// codeGoing is the code of a server that is about to close the connection, in
+// place of any reply.
+const codeGoing = 421
+
+func goingDown(text string) error {
+	return fmt.Errorf("%w: server closes the session (%d: %.200s)", ErrUnavailable, codeGoing, text)
+}
+
 // refusal is a negative reply. It answers the command it belongs to: the
 // session is in step and can go on.
 type refusal struct {
@@ -176,6 +184,8 @@ func fromLibrary(err error) error {
 		return nil
 	case errors.As(err, &te) && te.Code/100 == 2:
 		return nil
+	case errors.As(err, &te) && te.Code == codeGoing:
+		return goingDown(te.Msg)
 	case errors.As(err, &te) && te.Code >= 400:
 		return refuse(te.Code, te.Msg)
 	case errors.As(err, &te):
@@ -195,8 +205,7 @@ func wrapError(op, path string, err error) error {
 	if e, ok := err.(*Error); ok { //nolint:errorlint // only the outermost one is complete
 		return e
 	}
-	var r *refusal
-	if errors.As(err, &r) {
+	if r, ok := err.(*refusal); ok { //nolint:errorlint // what wraps one has more to say
 		return &Error{Op: op, Path: path, Code: r.code, Msg: r.msg, Err: r.cause}
 	}
 	return &Error{Op: op, Path: path, Err: err}
