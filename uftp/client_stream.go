@@ -60,7 +60,7 @@ func (s *session) startGet(path string) (net.Conn, int64, error) {
 		return nil, 0, s.explain(path, err)
 	}
 	n, ok := parseAvailable(r[2].text)
-	if !ok || n < 0 || r[1].code != 350 {
+	if !ok || n < 0 || r[1].code != 350 || s.keepAlive && r[0].code != 200 {
 		return nil, 0, fmt.Errorf("%w: RETR announces %.200q", ErrProtocol, r[2].text)
 	}
 	return conn, n, nil
@@ -115,12 +115,17 @@ func (d *download) Read(p []byte) (int, error) {
 func (d *download) finish() error {
 	s := d.session
 	s.dropData()
-	for _, code := range []int{226, 200} {
-		r, err := s.ctl.readReply()
-		if err == nil {
-			err = r.want(code)
-		}
-		if err != nil {
+	end, err := s.ctl.readReply()
+	if err != nil {
+		return err
+	}
+	if err := end.want(226); err != nil {
+		return err
+	}
+	if keep, err := s.ctl.readReply(); err != nil {
+		return err
+	} else if s.keepAlive {
+		if err := keep.want(200); err != nil {
 			return err
 		}
 	}

@@ -46,11 +46,32 @@ type session struct {
 	life context.Context // ends with the session
 	end  context.CancelFunc
 
-	mu       sync.Mutex // guards the following, which abort reaches from outside
-	data     net.Conn   // in step: no transfer's bytes are left in it
-	draining net.Conn   // a data connection that the server was asked to close
-	closed   bool
+	mu          sync.Mutex // guards the following, which are reached from outside
+	data        net.Conn   // in step: no transfer's bytes are left in it
+	draining    net.Conn   // a data connection that the server was asked to close
+	phase       phase
+	interrupted bool
+	grace       *time.Timer
+	closed      bool
 }
+
+// phase says how an operation is interrupted.
+type phase int
+
+const (
+	// anywhere: close everything.
+	anywhere phase = iota
+	// opening: the server waits for a data connection, for 30 s and with the
+	// session's slot in its hands. Let it have the connection first.
+	opening
+	// storing: the server may have bytes that it has not written yet, and would
+	// write them whenever it likes, over what others write after us. Close the
+	// data connection, and see the server finish.
+	storing
+)
+
+// graceTime bounds how long an interrupted operation goes on.
+const graceTime = 2 * time.Second
 
 // errNoBase means that the server accepted the password and hung up: what it
 // does when the base directory is missing.
@@ -121,13 +142,13 @@ func (s *session) greet(password Secret) error {
 	return replies[3].want(211)
 }
 
-// run runs one operation. When ctx ends, the connections are closed, which
-// wakes whatever waits on them. Any failure but a refusal closes the session.
+// run runs one operation. When ctx ends, the connections are closed, in some
+// phases after a moment, which wakes whatever waits on them. Any failure but a refusal closes the session.
 func (s *session) run(ctx context.Context, op func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, s.abort)
+	stop := context.AfterFunc(ctx, s.interrupt)
 	s.ctl.sent = false
 	err := op()
 	if !stop() {
@@ -139,6 +160,7 @@ func (s *session) run(ctx context.Context, op func() error) error {
 	if err != nil && !isRefusal(err) {
 		s.abort()
 	}
+	s.setPhase(anywhere)
 	return err
 }
 
@@ -179,12 +201,47 @@ func (s *session) library(call func(*ftp.ServerConn) error) error {
 	return fromLibrary(call(s.lib))
 }
 
+// interrupt ends the present operation as fast as its phase allows.
+func (s *session) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == anywhere || s.closed {
+		s.abortLocked()
+		return
+	}
+	if s.phase == storing && s.data != nil {
+		_ = s.data.Close()
+	}
+	s.interrupted = true
+	s.grace = time.AfterFunc(graceTime, s.abort)
+}
+
+// setPhase sets the phase and returns the one before. A session that was
+// interrupted may not go on and is closed.
+func (s *session) setPhase(p phase) phase {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.phase
+	s.phase = p
+	if s.interrupted {
+		s.abortLocked()
+	}
+	return old
+}
+
 // abort closes the connections at once. It may be called at any moment.
 func (s *session) abort() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.abortLocked()
+}
+
+func (s *session) abortLocked() {
 	s.closed = true
 	s.end()
+	if s.grace != nil {
+		s.grace.Stop()
+	}
 	_ = s.ctl.Close() // what it could say no longer matters
 	if s.data != nil {
 		_ = s.data.Close()

@@ -39,6 +39,7 @@ func (s *session) transfer(cmds ...string) (net.Conn, error) {
 // replies to before, and connects where the server listens. A server that
 // listens waits for the connection and does nothing else.
 func (s *session) open(read func() error, after []string, before ...string) (net.Conn, error) {
+	defer s.setPhase(s.setPhase(opening))
 	s.dropData()
 	passive := s.passive.Load()
 	verb := "EPSV"
@@ -61,7 +62,9 @@ func (s *session) open(read func() error, after []string, before ...string) (net
 	if err != nil {
 		// The server waits for us there: this session is lost. The next one
 		// takes the address from the reply, or no longer does.
-		s.passive.Store(!passive)
+		if !s.isClosed() {
+			s.passive.Store(!passive)
+		}
 		return nil, fmt.Errorf("%w: data connection to %s: %w", ErrUnavailable, addr, err)
 	}
 	s.trips.Add(1)
@@ -121,7 +124,7 @@ func (s *session) start(conn net.Conn, move func(net.Conn, *moved) error) *moved
 		defer close(m.done)
 		if m.err = move(conn, m); m.err != nil {
 			_ = conn.Close()
-			_ = s.ctl.SetReadDeadline(time.Now().Add(replyGrace))
+			_ = s.ctl.SetReadDeadline(time.Now().Add(min(replyGrace, s.stall)))
 		}
 	}()
 	return m

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"strconv"
 	"strings"
@@ -77,7 +78,7 @@ func (s *session) list(path string) ([]Info, error) {
 		return nil, merr
 	case serr != nil && merr != nil:
 		return nil, serr
-	case merr != nil && start.code == 550 && len(l.entries) == 1:
+	case errors.Is(merr, fs.ErrNotExist) && len(l.entries) == 1:
 		return nil, &refusal{code: start.code, msg: start.text, cause: syscall.ENOTDIR}
 	case merr != nil:
 		return nil, merr
@@ -163,6 +164,7 @@ func (s *session) readModes(conn net.Conn) (map[string]facts, error) {
 	modes := make(map[string]facts)
 	in := newControl(conn, s.stall, &s.trips) // for its lines and its deadlines
 	in.crlf = s.ctl.crlf
+	last := ""
 	for total := 0; ; {
 		line, err := in.readLine()
 		if errors.Is(err, io.EOF) {
@@ -175,7 +177,9 @@ func (s *session) readModes(conn net.Conn) (map[string]facts, error) {
 			return nil, fmt.Errorf("%w: listing larger than %d bytes", ErrProtocol, maxListing)
 		}
 		if f, ok := parseFacts(line); ok {
-			modes[f.name] = f
+			modes[f.name], last = f, f.name
+		} else {
+			delete(modes, last) // the rest of a name with a newline
 		}
 	}
 }

@@ -167,6 +167,7 @@ func (s *session) explain(path string, err error) error {
 // size is checked in the same packet.
 func (s *session) writeAt(path string, p []byte, off int64) error {
 	w := wirePath(path)
+	s.setPhase(storing)
 	conn, err := s.transfer(s.rang(off, int64(len(p))), "STOR "+w, "STAT F "+w)
 	if err != nil {
 		return err
