@@ -83,9 +83,11 @@ type Client struct {
 
 	mu        sync.Mutex // guards the following
 	access    Access
+	accesses  int // how often access was set
 	login     *Login
 	loginTime time.Time
-	misses    int // logins in a row that did not reach the server
+	misses    int   // logins in a row that did not reach the server
+	refused   error // what the auth service said to the present access, at loginTime
 	logins    int64
 	auths     int64
 }
@@ -156,6 +158,8 @@ func (c *Client) UpdateAccess(a Access) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.access = a
+	c.accesses++
+	c.refused = nil
 }
 
 // Close ends all sessions and operations.

@@ -11,6 +11,9 @@ const (
 	// passwordLife is how long we trust a one-time password that opened no
 	// session yet; the server forgets it after 300 s.
 	passwordLife = 240 * time.Second
+	// refusedLife is how long a refused credential is not tried again, so that a
+	// busy program with an old password does not lock its user out.
+	refusedLife = 2 * time.Second
 	// maxMisses is after how many failures to reach the server we ask the auth
 	// service again: it may know another one. Each password occupies one of the
 	// user's sessions at the server, so we do not ask lightly.
@@ -72,19 +75,27 @@ func (c *Client) password(ctx context.Context) (l Login, fresh bool, err error) 
 		c.mu.Unlock()
 		return *old, false, nil
 	}
-	access := c.access
+	if c.refused != nil && time.Since(c.loginTime) < refusedLife {
+		c.mu.Unlock()
+		return Login{}, false, c.refused
+	}
+	access, accesses := c.access, c.accesses
 	c.mu.Unlock()
 	l, err = Authenticate(ctx, AuthRequest{
 		AuthURL: c.cfg.AuthURL, Access: access, Insecure: c.cfg.Insecure,
 		BaseDir: c.cfg.BaseDir, Persistent: true, Group: c.cfg.Group,
 		ClientAddress: c.cfg.ClientAddress, HTTPTimeout: c.cfg.HTTPTimeout, Dial: c.cfg.Dial,
 	})
-	if err != nil {
-		return Login{}, false, err
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.login, c.loginTime = &l, time.Now()
+	c.loginTime = time.Now()
+	if err != nil {
+		if errors.Is(err, ErrAuth) && accesses == c.accesses {
+			c.refused = err
+		}
+		return Login{}, false, err
+	}
+	c.login, c.refused = &l, nil
 	c.auths++
 	return l, true, nil
 }

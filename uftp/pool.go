@@ -15,6 +15,10 @@ import (
 // server frees slots up to 5 s late.
 const growAgain = 5 * time.Second
 
+// growRefused is the same after a failure that needs somebody's help: nobody is
+// locked out for asking too often.
+const growRefused = time.Minute
+
 var errClosed = errors.New("client closed")
 
 // pool lends sessions. It opens them one after another, since the server's
@@ -101,8 +105,8 @@ func (p *pool) acquire(ctx context.Context, data bool, patience time.Duration) (
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 	}
 	last := p.last
-	if last == nil && len(p.all) > 0 {
-		last = fmt.Errorf("%w: all %d are in use", ErrBusy, len(p.all))
+	if n := len(p.all); n > 0 {
+		last = fmt.Errorf("%w: all %d are in use", ErrBusy, n)
 	}
 	p.mu.Unlock()
 	select {
@@ -217,8 +221,11 @@ func (p *pool) failedLocked(err error) {
 	p.last = err
 	if len(p.all) > 0 {
 		p.growAfter = time.Now().Add(growAgain)
-		if errors.Is(err, ErrBusy) {
+		switch {
+		case errors.Is(err, ErrBusy):
 			p.limit = len(p.all)
+		case !retryable(err):
+			p.growAfter = time.Now().Add(growRefused)
 		}
 		p.log.Debug("no further session", "sessions", len(p.all), "err", err)
 		return

@@ -24,6 +24,9 @@ import (
 //     success for what is, after all, the state asked for.
 //   - A stream (Get, Put) is repeated only until its first byte.
 //
+// A session that got out of step (ErrProtocol) is worth a second attempt, on a
+// new one, but no third.
+//
 // Waiting for a session and for better times is bounded by the caller's context
 // and by IOTimeout, counted from the start of the operation. A transfer that
 // makes progress is not: it ends when nothing moved for a quarter of IOTimeout.
@@ -35,6 +38,13 @@ func retryable(err error) bool {
 		return false
 	}
 	return (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy)) && !errors.Is(err, ErrUntrusted)
+}
+
+// outOfStep reports whether a session, not an operation, failed in a way that
+// the protocol does not know.
+func outOfStep(err error) bool {
+	var f *final
+	return errors.Is(err, ErrProtocol) && !isRefusal(err) && !errors.As(err, &f)
 }
 
 const (
@@ -84,6 +94,9 @@ func (c *Client) do(ctx context.Context, op operation, run func(*session) error)
 	var unsure bool // an attempt may have done it
 	for n := 0; ; n++ {
 		s, err := c.pool.acquire(wait, op.data, 0)
+		if err != nil && wait.Err() != nil && ctx.Err() == nil && !retryable(err) {
+			err = fmt.Errorf("%w: no session within %v", ErrUnavailable, c.cfg.IOTimeout)
+		}
 		if err == nil {
 			runCtx := ctx
 			if op.steady {
@@ -98,7 +111,7 @@ func (c *Client) do(ctx context.Context, op operation, run func(*session) error)
 		if err == nil {
 			return nil
 		}
-		if !retryable(err) || ctx.Err() != nil {
+		if !retryable(err) && !(outOfStep(err) && n == 0) || ctx.Err() != nil {
 			return wrapError(op.name, op.path, err)
 		}
 		c.retries.Add(1)

@@ -1,0 +1,83 @@
+package uftp_test
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
+	"github.com/csi-uftp/csi-uftp/uftp/uftptest"
+)
+
+// benchmark runs f on both servers, with round trips per operation.
+func benchmark(b *testing.B, f func(b *testing.B, s *uftptest.Server, c *uftp.Client)) {
+	for name, start := range map[string]func(testing.TB, uftptest.Config) *uftptest.Server{
+		"uftptest": uftptest.Start, "uftpd": uftptest.StartReal,
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := start(b, uftptest.Config{})
+			c := open(b, s)
+			check(b, c.Connect(b.Context()))
+			before := c.Stats().RoundTrips
+			f(b, s, c)
+			b.ReportMetric(float64(c.Stats().RoundTrips-before)/float64(b.N), "roundtrips/op")
+		})
+	}
+}
+
+func BenchmarkReadAt(b *testing.B) {
+	for _, size := range []int{4 << 10, 128 << 10, 1 << 20, 64 << 20} {
+		b.Run(strconv.Itoa(size>>10)+"KiB", func(b *testing.B) {
+			benchmark(b, func(b *testing.B, s *uftptest.Server, c *uftp.Client) {
+				s.WriteFile(b, "f", pattern(size, 0))
+				p := make([]byte, size)
+				b.SetBytes(int64(size))
+				for b.Loop() {
+					if _, err := c.ReadAt(b.Context(), "f", p, 0); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func BenchmarkWriteAt(b *testing.B) {
+	for _, size := range []int{4 << 10, 1 << 20, 64 << 20} {
+		b.Run(strconv.Itoa(size>>10)+"KiB", func(b *testing.B) {
+			benchmark(b, func(b *testing.B, _ *uftptest.Server, c *uftp.Client) {
+				p := pattern(size, 0)
+				b.SetBytes(int64(size))
+				for b.Loop() {
+					if _, err := c.WriteAt(b.Context(), "f", p, 0); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func BenchmarkStat(b *testing.B) {
+	benchmark(b, func(b *testing.B, s *uftptest.Server, c *uftp.Client) {
+		s.WriteFile(b, "f", nil)
+		for b.Loop() {
+			if _, err := c.Stat(b.Context(), "f"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkList2000(b *testing.B) {
+	benchmark(b, func(b *testing.B, s *uftptest.Server, c *uftp.Client) {
+		for i := range 2000 {
+			s.WriteFile(b, "file-"+strconv.Itoa(i), nil)
+		}
+		b.ResetTimer()
+		for b.Loop() {
+			if l, err := c.List(b.Context(), ""); err != nil || len(l) != 2000 {
+				b.Fatal(len(l), err)
+			}
+		}
+	})
+}

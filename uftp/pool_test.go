@@ -1,0 +1,270 @@
+package uftp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// poolOf returns a pool whose sessions are opened by open, which may be changed
+// by the test between calls of synctest.Wait.
+func poolOf(t *testing.T, maxSessions int, open func(n int) error) *pool {
+	t.Helper()
+	d := &dialer{timeout: time.Second, stall: time.Second}
+	n := 0
+	p := newPool(func(ctx context.Context) (*session, error) {
+		n++
+		if err := pause(ctx, time.Millisecond); err != nil { // as the network takes its time
+			return nil, err
+		}
+		if err := open(n); err != nil {
+			return nil, err
+		}
+		client, server := net.Pipe()
+		t.Cleanup(func() { _ = server.Close() })
+		s := &session{dialer: d, ctl: newControl(client, time.Second, &d.trips)}
+		s.life, s.end = context.WithCancel(context.Background())
+		return s, nil
+	}, maxSessions, time.Minute, slog.New(slog.DiscardHandler))
+	t.Cleanup(p.close)
+	return p
+}
+
+func always(err error) func(int) error { return func(int) error { return err } }
+
+func TestPoolServesInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := poolOf(t, 1, always(nil))
+		first, err := p.acquire(t.Context(), false, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				s, err := p.acquire(t.Context(), false, 0)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				order = append(order, i)
+				mu.Unlock()
+				p.release(s)
+			})
+			synctest.Wait()
+		}
+		p.release(first)
+		wg.Wait()
+		if !slices.IsSorted(order) || len(order) != 10 {
+			t.Errorf("served in order %v", order)
+		}
+	})
+}
+
+func TestPoolHeedsContexts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := poolOf(t, 1, always(nil))
+		s, err := p.acquire(t.Context(), false, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, err := p.acquire(ctx, false, 0); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrBusy) {
+			t.Errorf("error %v", err)
+		}
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("waited %v", d)
+		}
+		p.release(s)
+		if again, err := p.acquire(t.Context(), false, 0); err != nil || again != s {
+			t.Errorf("after a waiter left: %v, %v", again, err)
+		}
+		if _, err := p.acquire(ctx, false, 0); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("ended context: %v", err)
+		}
+	})
+}
+
+// TestPoolOpensInTurn opens sessions one after another, no more than it may.
+func TestPoolOpensInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now, most, opened atomic.Int32
+		p := poolOf(t, 3, func(int) error {
+			opened.Add(1)
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			return nil
+		})
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				s, err := p.acquire(t.Context(), false, 0)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = pause(t.Context(), 10*time.Millisecond)
+				p.release(s)
+			})
+		}
+		wg.Wait()
+		if most.Load() != 1 || opened.Load() != 3 {
+			t.Errorf("%d at a time, %d in all", most.Load(), opened.Load())
+		}
+		// Unused for long, they go.
+		_ = pause(t.Context(), 2*time.Minute)
+		if total, _, _ := p.snapshot(); total != 0 {
+			t.Errorf("%d sessions left", total)
+		}
+	})
+}
+
+// TestPoolLearnsLimit is refused a second session: it lives with one, does not
+// ask again all the time, and asks again later.
+func TestPoolLearnsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var refused atomic.Int32
+		p := poolOf(t, 4, func(n int) error {
+			if n > 1 {
+				refused.Add(1)
+				return ErrBusy
+			}
+			return nil
+		})
+		work := func(each time.Duration) {
+			var wg sync.WaitGroup
+			for range 10 {
+				wg.Go(func() {
+					s, err := p.acquire(t.Context(), false, 0)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_ = pause(t.Context(), each)
+					p.release(s)
+				})
+			}
+			wg.Wait()
+		}
+		work(100 * time.Millisecond)
+		if n := refused.Load(); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+		if _, _, limit := p.snapshot(); limit != 1 {
+			t.Errorf("limit is %d", limit)
+		}
+		_ = pause(t.Context(), growAgain)
+		work(time.Millisecond)
+		if n := refused.Load(); n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+// TestPoolFailures opens nothing at all.
+func TestPoolFailures(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err      error
+		patience time.Duration
+		want     time.Duration // how long acquire takes, about
+	}{
+		"refused":              {ErrAuth, 0, 0},
+		"untrusted":            {ErrUntrusted, 0, 0},
+		"unavailable":          {ErrUnavailable, 0, 20 * time.Second},
+		"busy":                 {ErrBusy, 0, 20 * time.Second},
+		"impatient, away":      {ErrUnavailable, busyPatience, 0},
+		"impatient, busy":      {ErrBusy, busyPatience, busyPatience},
+		"impatient, refused":   {ErrAuth, busyPatience, 0},
+		"impatient, no bottom": {errNoBase, busyPatience, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				p := poolOf(t, 4, func(int) error { asked++; return tt.err })
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				start := time.Now()
+				_, err := p.acquire(ctx, false, tt.patience)
+				if !errors.Is(err, tt.err) {
+					t.Errorf("error %v", err)
+				}
+				if d := time.Since(start); d < tt.want || d > tt.want+maxPause+time.Second {
+					t.Errorf("took %v, want %v", d, tt.want)
+				}
+				if asked > 20 {
+					t.Errorf("asked %d times", asked)
+				}
+			})
+		})
+	}
+}
+
+// TestPoolReplacesDead does not lend what has died, and opens others for those
+// who wait when all have.
+func TestPoolReplacesDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := poolOf(t, 1, always(nil))
+		s, err := p.acquire(t.Context(), false, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if other, err := p.acquire(t.Context(), false, 0); err != nil || other == s {
+				t.Errorf("got %v, %v", other, err)
+			} else {
+				p.release(other)
+				other.abort()
+			}
+		})
+		synctest.Wait()
+		s.abort()
+		p.release(s)
+		wg.Wait()
+		if third, err := p.acquire(t.Context(), false, 0); err != nil || third.isClosed() {
+			t.Errorf("got %v, %v", third, err)
+		}
+	})
+}
+
+// TestPoolClose ends those who wait and those who work, and lets nothing in.
+func TestPoolClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := poolOf(t, 1, always(nil))
+		s, err := p.acquire(t.Context(), false, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := p.acquire(t.Context(), false, 0); !errors.Is(err, errClosed) {
+				t.Errorf("error %v", err)
+			}
+		})
+		synctest.Wait()
+		p.close()
+		wg.Wait()
+		if !s.isClosed() {
+			t.Error("a session in use lives on")
+		}
+		p.release(s)
+		if _, err := p.acquire(t.Context(), false, 0); !errors.Is(err, errClosed) {
+			t.Errorf("error %v", err)
+		}
+		if total, idle, _ := p.snapshot(); total != 0 || idle != 0 {
+			t.Errorf("%d sessions, %d idle", total, idle)
+		}
+	})
+}

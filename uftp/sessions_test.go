@@ -1,0 +1,463 @@
+package uftp_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
+	"github.com/csi-uftp/csi-uftp/uftp/uftptest"
+)
+
+// eventually waits for a condition that other goroutines bring about.
+func eventually(tb testing.TB, what string, cond func() bool) {
+	tb.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !cond(); <-tick.C {
+		if time.Now().After(deadline) {
+			tb.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+// TestSessionLimit has more work at a time than the server allows sessions.
+func TestSessionLimit(t *testing.T) {
+	for _, limit := range []int{1, 2} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			uftptest.Each(t, uftptest.Config{MaxConnections: limit}, func(t *testing.T, s *uftptest.Server) {
+				data := pattern(1<<20, 20)
+				s.WriteFile(t, "data", data)
+				c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 4 })
+				check(t, c.Connect(t.Context()))
+				var wg sync.WaitGroup
+				for w := range 8 {
+					wg.Go(func() {
+						p := make([]byte, 1000)
+						for i := range 20 {
+							off := w*100000 + i*17
+							if n, err := c.ReadAt(t.Context(), "data", p, int64(off)); err != nil || !bytes.Equal(p[:n], data[off:off+n]) {
+								t.Errorf("read: %v", err)
+							}
+							if _, err := c.WriteAt(t.Context(), fmt.Sprint("w", w), p, int64(i*1000)); err != nil {
+								t.Errorf("write: %v", err)
+							}
+							if _, err := c.List(t.Context(), ""); err != nil {
+								t.Errorf("list: %v", err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+				if st := c.Stats(); st.Sessions != limit || st.SessionLimit != limit || st.Auths != 1 || st.Logins != int64(limit) {
+					t.Errorf("stats %+v", st)
+				}
+			})
+		})
+	}
+}
+
+// TestSessionLimitLostSession loses the only session the server allows. Its slot
+// is free some seconds later: operations wait.
+func TestSessionLimitLostSession(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{MaxConnections: 1, Quirks: uftptest.Quirks{SweepInterval: time.Second}})
+	s.WriteFile(t, "data", []byte("0123456789"))
+	c := open(t, s)
+	check(t, c.Connect(t.Context()))
+	check(t, s.KillSessions())
+	if _, err := c.ReadAt(t.Context(), "data", make([]byte, 10), 0); err != nil {
+		t.Error(err)
+	}
+	if st := c.Stats(); st.Auths != 2 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+// TestBusy has another client hold the only session.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{MaxConnections: 1})
+	other := open(t, s)
+	check(t, other.Connect(t.Context()))
+	c := open(t, s, func(c *uftp.Config) { c.IOTimeout = time.Second })
+	_, err := c.Stat(t.Context(), "")
+	wantErr(t, err, uftp.ErrBusy)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = c.Stat(ctx, "")
+	wantErr(t, err, uftp.ErrBusy, context.DeadlineExceeded)
+	start := time.Now()
+	wantErr(t, c.Connect(t.Context()), uftp.ErrBusy)
+	if d := time.Since(start); d > 12*time.Second {
+		t.Errorf("Connect took %v", d)
+	}
+	check(t, other.Close())
+	check(t, c.Connect(t.Context()))
+}
+
+// TestPasswordDies loses all sessions and the one-time password.
+func TestPasswordDies(t *testing.T) {
+	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
+		data := pattern(1<<20, 21)
+		s.WriteFile(t, "data", data)
+		c := open(t, s)
+		ctx := t.Context()
+		ops := map[string]func() error{
+			"read": func() error {
+				p := make([]byte, len(data))
+				_, err := c.ReadAt(ctx, "data", p, 0)
+				if err == nil && !bytes.Equal(p, data) {
+					err = errors.New("wrong bytes")
+				}
+				return err
+			},
+			"write": func() error { _, err := c.WriteAt(ctx, "w", data, 0); return err },
+			"list":  func() error { _, err := c.List(ctx, ""); return err },
+			"mkdir": func() error { return c.Mkdir(ctx, "dir") },
+			"put":   func() error { _, err := c.Put(ctx, "p", bytes.NewReader(data)); return err },
+			"get": func() error {
+				r, _, err := c.Get(ctx, "data")
+				if err == nil {
+					_, err = io.Copy(io.Discard, r)
+				}
+				return err
+			},
+		}
+		auths := int64(1)
+		check(t, c.Connect(ctx))
+		for name, op := range ops {
+			check(t, s.ExpireSecrets())
+			check(t, s.KillSessions())
+			if err := op(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			auths++
+		}
+		if st := c.Stats(); st.Auths != auths {
+			t.Errorf("%d authentications, want %d", st.Auths, auths)
+		}
+		// While a session lives, nothing is asked for.
+		check(t, s.ExpireSecrets())
+		check(t, ops["read"]())
+		if st := c.Stats(); st.Auths != auths {
+			t.Errorf("%d authentications, want %d", st.Auths, auths)
+		}
+	})
+}
+
+// TestFixedLogin has no credential to authenticate with.
+func TestFixedLogin(t *testing.T) {
+	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
+		l, err := uftp.Authenticate(t.Context(), uftp.AuthRequest{
+			AuthURL: s.AuthURL(), BaseDir: s.Dir(), Persistent: true,
+			Access: uftp.Access{
+				Credential: uftp.UsernamePassword{Username: uftptest.DefaultUserName, Password: uftptest.DefaultUserPassword},
+				CABundle:   s.CABundle(),
+			},
+		})
+		check(t, err)
+		c := open(t, s, func(c *uftp.Config) { *c = uftp.Config{Login: &l, IOTimeout: 5 * time.Second} })
+		check(t, c.Connect(t.Context()))
+		check(t, c.Mkdir(t.Context(), "d"))
+		check(t, s.ExpireSecrets())
+		check(t, s.KillSessions())
+		_, err = c.Stat(t.Context(), "d")
+		wantErr(t, err, uftp.ErrAuth)
+		if !strings.Contains(err.Error(), "no credentials") {
+			t.Errorf("unclear: %v", err)
+		}
+	})
+}
+
+// TestIdle gives everything back after a while, and comes again.
+func TestIdle(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{Quirks: uftptest.Quirks{SweepInterval: 20 * time.Millisecond}})
+	c := open(t, s, func(c *uftp.Config) { c.IdleTimeout = 100 * time.Millisecond })
+	for range 3 {
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if _, err := c.List(t.Context(), ""); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		eventually(t, "sessions are given back", func() bool { return c.Stats().Sessions == 0 && s.Stats().Sessions == 0 })
+	}
+}
+
+// TestAnchor keeps the password alive while the client is in use.
+func TestAnchor(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{Quirks: uftptest.Quirks{SweepInterval: 10 * time.Millisecond}})
+	c := open(t, s, func(c *uftp.Config) { c.IdleTimeout = 200 * time.Millisecond })
+	for start := time.Now(); time.Since(start) < time.Second; {
+		if _, err := c.Stat(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := c.Stats(); st.Auths != 1 || st.Logins != 1 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestConnectErrors(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{})
+	refused, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	check(t, refused.Close())
+	for name, tt := range map[string]struct {
+		option func(*uftp.Config)
+		want   error
+	}{
+		"wrong password": {func(c *uftp.Config) {
+			c.Access.Credential = uftp.UsernamePassword{Username: "demo", Password: "Hemlock-7"}
+		}, uftp.ErrAuth},
+		"no base directory": {func(c *uftp.Config) { c.BaseDir += "/absent" }, fs.ErrNotExist},
+		"untrusted":         {func(c *uftp.Config) { c.Access.CABundle = nil }, uftp.ErrUntrusted},
+		"unknown server":    {func(c *uftp.Config) { c.AuthURL += "X" }, fs.ErrNotExist},
+		"auth unreachable":  {func(c *uftp.Config) { c.AuthURL = "https://" + refused.Addr().String() + "/rest/auth/TEST" }, uftp.ErrUnavailable},
+		"server unreachable": {func(c *uftp.Config) {
+			c.Login = &uftp.Login{Host: "127.0.0.1", Port: refused.Addr().(*net.TCPAddr).Port}
+		}, uftp.ErrUnavailable},
+		"unknown group":       {func(c *uftp.Config) { c.Group = "nogroup" }, fs.ErrInvalid},
+		"address not allowed": {func(c *uftp.Config) { c.ClientAddress = "10.1.2.3" }, uftp.ErrAuth},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := open(t, s, tt.option)
+			start := time.Now()
+			err := c.Connect(t.Context())
+			wantErr(t, err, tt.want)
+			if d := time.Since(start); d > 3*time.Second {
+				t.Errorf("took %v", d)
+			}
+			if strings.Contains(fmt.Sprint(err), "Hemlock") {
+				t.Errorf("error shows the password: %v", err)
+			}
+		})
+	}
+	t.Run("real", func(t *testing.T) {
+		s := uftptest.StartReal(t, uftptest.Config{})
+		wantErr(t, open(t, s, func(c *uftp.Config) { c.BaseDir += "/absent" }).Connect(t.Context()), fs.ErrNotExist)
+	})
+	t.Run("silent server", func(t *testing.T) {
+		s.Faults().Inject(1, uftptest.Fault{Verb: uftptest.FaultConnect, Stall: true})
+		defer s.Faults().Clear()
+		c := open(t, s, func(c *uftp.Config) { c.DialTimeout = 300 * time.Millisecond })
+		wantErr(t, c.Connect(t.Context()), uftp.ErrUnavailable)
+		check(t, c.Connect(t.Context()))
+	})
+	t.Run("cancelled", func(t *testing.T) {
+		s.Faults().Inject(1, uftptest.Fault{Verb: uftptest.FaultConnect, Stall: true})
+		defer s.Faults().Clear()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		wantErr(t, open(t, s).Connect(ctx), context.DeadlineExceeded)
+	})
+}
+
+// TestPassiveFallback has a server whose EPSV ports cannot be reached at its own
+// address, only at the one that its PASV replies tell.
+func TestPassiveFallback(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{Quirks: uftptest.Quirks{AdvertiseHost: "127.0.0.9", AcceptTimeout: time.Second}})
+	data := pattern(10000, 22)
+	s.WriteFile(t, "data", data)
+	var control atomic.Value
+	c := open(t, s, func(c *uftp.Config) {
+		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			host, port, _ := net.SplitHostPort(addr)
+			switch {
+			case strings.Contains(s.AuthURL(), addr):
+			case control.CompareAndSwap(nil, addr), control.Load() == addr:
+			case host == "127.0.0.9":
+				addr = net.JoinHostPort("127.0.0.1", port)
+			default:
+				return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	})
+	for range 3 {
+		p := make([]byte, len(data))
+		if _, err := c.ReadAt(t.Context(), "data", p, 0); err != nil || !bytes.Equal(p, data) {
+			t.Fatal(err)
+		}
+		if _, err := c.List(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := c.Stats(); st.Logins != 2 || st.Retries != 1 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+// TestRoundTrips counts waits for the server on a session that has a data
+// connection.
+func TestRoundTrips(t *testing.T) {
+	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
+		data := pattern(8<<20, 23)
+		s.WriteFile(t, "data", data)
+		c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 1 })
+		ctx := t.Context()
+		p := make([]byte, len(data))
+		check(t, c.Connect(ctx))
+		for _, tt := range []struct {
+			name string
+			want int64
+			op   func() error
+		}{
+			{"stat", 1, func() error { _, err := c.Stat(ctx, "data"); return err }},
+			{"first read", 2, func() error { _, err := c.ReadAt(ctx, "data", p[:1000], 0); return err }},
+			{"read", 1, func() error { _, err := c.ReadAt(ctx, "data", p[:1000], 5000); return err }},
+			{"large read", 1, func() error { _, err := c.ReadAt(ctx, "data", p, 0); return err }},
+			{"write", 1, func() error { _, err := c.WriteAt(ctx, "w", p[:1000], 0); return err }},
+			{"large write", 1, func() error { _, err := c.WriteAt(ctx, "w", p, 0); return err }},
+			{"create", 1, func() error { return c.Create(ctx, "w") }},
+			{"list", 2, func() error { _, err := c.List(ctx, ""); return err }},
+			{"mkdir", 1, func() error { return c.Mkdir(ctx, "d") }},
+			{"rmdir", 1, func() error { return c.Rmdir(ctx, "d") }},
+			{"rename", 2, func() error { return c.Rename(ctx, "w", "v") }},
+			{"remove", 1, func() error { return c.Remove(ctx, "v") }},
+			{"chmod", 1, func() error { return c.Chmod(ctx, "data", 0o600) }},
+			{"chtimes", 1, func() error { return c.Chtimes(ctx, "data", time.Unix(1e9, 0)) }},
+			{"hash", 1, func() error { _, err := c.Hash(ctx, "data", "MD5", 0, 10); return err }},
+		} {
+			before := c.Stats().RoundTrips
+			check(t, tt.op())
+			if got := c.Stats().RoundTrips - before; got != tt.want && !(tt.name == "large write" && got == tt.want+1) {
+				t.Errorf("%s: %d round trips, want %d", tt.name, got, tt.want)
+			}
+		}
+	})
+}
+
+// TestDescriptors counts descriptors after a busy life.
+func TestDescriptors(t *testing.T) {
+	count := func() int {
+		l, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(l)
+	}
+	s := uftptest.Start(t, uftptest.Config{MaxConnections: 100, Quirks: uftptest.Quirks{AcceptTimeout: 200 * time.Millisecond}})
+	s.WriteFile(t, "data", pattern(100000, 24))
+	before := count()
+	for range 5 {
+		c := open(t, s)
+		for i := range 10 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond)
+			_, _ = c.ReadAt(ctx, "data", make([]byte, 100000), 0)
+			_, _ = c.List(ctx, "")
+			cancel()
+		}
+		_, _ = c.ReadAt(t.Context(), "data", make([]byte, 10), 99995)
+		check(t, c.Close())
+		_, err := c.Stat(t.Context(), "data")
+		wantErr(t, err)
+	}
+	eventually(t, "descriptors are closed", func() bool { return count() <= before })
+}
+
+// TestRefusedCredential asks the auth service rarely with a credential that it
+// refused, and at once with another one.
+func TestRefusedCredential(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{})
+	var dials atomic.Int32
+	c := open(t, s, func(c *uftp.Config) {
+		c.Access.Credential = uftp.UsernamePassword{Username: "demo", Password: "Hemlock-8"}
+		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	})
+	for range 10 {
+		_, err := c.Stat(t.Context(), "")
+		wantErr(t, err, uftp.ErrAuth)
+	}
+	if n := dials.Load(); n > 2 {
+		t.Errorf("%d connections", n)
+	}
+	c.UpdateAccess(uftp.Access{
+		Credential: uftp.UsernamePassword{Username: uftptest.DefaultUserName, Password: uftptest.DefaultUserPassword},
+		CABundle:   s.CABundle(),
+	})
+	_, err := c.Stat(t.Context(), "")
+	check(t, err)
+}
+
+// TestNoSecretsInLogsAndErrors collects what a client with a hard life says.
+func TestNoSecretsInLogsAndErrors(t *testing.T) {
+	var mu sync.Mutex
+	var said bytes.Buffer
+	say := func(v ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintln(&said, v...)
+	}
+	s := uftptest.Start(t, uftptest.Config{MaxConnections: 2, Quirks: uftptest.Quirks{SweepInterval: 50 * time.Millisecond}})
+	log := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) { say(string(p)); return len(p), nil }),
+		&slog.HandlerOptions{Level: slog.LevelDebug}))
+	var passwords []string
+	c := open(t, s, func(c *uftp.Config) {
+		c.Logger = log
+		c.IOTimeout = time.Second
+		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return spy{conn, func(p []byte) {
+				if rest, ok := bytes.CutPrefix(p, []byte("PASS ")); ok {
+					mu.Lock()
+					defer mu.Unlock()
+					passwords = append(passwords, string(bytes.TrimSpace(rest)))
+				}
+			}}, err
+		}
+	})
+	for _, f := range []uftptest.Fault{
+		{}, {Verb: uftptest.FaultConnect, Reply: "garbage"}, {Verb: uftptest.FaultLogin, Reply: "530 Not logged in: no matching transfer request found"},
+		{Verb: uftptest.FaultLogin, Reply: "500 who are you"}, {Verb: uftptest.FaultLogin, Kill: true}, {Verb: "FEAT", Kill: true},
+	} {
+		s.Faults().Inject(3, f)
+		_, err := c.Stat(t.Context(), "absent")
+		say(err, fmt.Sprintf("%+v %#v", err, err))
+		s.Faults().Clear()
+		say(s.ExpireSecrets(), s.KillSessions())
+	}
+	check(t, c.Close())
+	say(fmt.Sprintf("%+v", c.Stats()))
+	mu.Lock()
+	defer mu.Unlock()
+	for _, secret := range append(passwords, uftptest.DefaultUserPassword) {
+		if strings.Contains(said.String(), secret) {
+			t.Errorf("%q was said:\n%s", secret, said.String())
+		}
+	}
+	if len(passwords) < 3 || said.Len() == 0 {
+		t.Errorf("%d passwords seen, %d bytes said: the test sees nothing", len(passwords), said.Len())
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// spy sees what is written.
+type spy struct {
+	net.Conn
+	see func([]byte)
+}
+
+func (s spy) Write(p []byte) (int, error) { s.see(p); return s.Conn.Write(p) }
