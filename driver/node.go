@@ -69,7 +69,10 @@ func (s nodeServer) publish(ctx context.Context, req *csi.NodePublishVolumeReque
 	if err != nil {
 		return err
 	}
-	return s.d.cfg.Mounter.Publish(ctx, p, access)
+	if err := s.d.cfg.Mounter.Publish(ctx, p, access); err != nil {
+		return fmt.Errorf("directory %q: %w", p.Spec.Path, err)
+	}
+	return nil
 }
 
 // publication turns a request into what the mounter needs to know.
