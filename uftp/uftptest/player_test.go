@@ -424,7 +424,7 @@ var variable = []struct {
 }{
 	{regexp.MustCompile(`^220 UFTPD [^,]*,`), "220 UFTPD VERSION,", nil},
 	{regexp.MustCompile(`\(\|\|\|\d+\|\)`), "(|||PORT|)", nil},
-	{regexp.MustCompile(`\(127,0,0,1,\d+,\d+\)$`), "(127,0,0,1,P,P)", nil},
+	{regexp.MustCompile(`^(227 .*),\d+,\d+\)$`), "$1,P,P)", nil},
 	{regexp.MustCompile(`^ (d[rwx-]{3}) \d+ `), " $1 SIZE ", nil},
 	{regexp.MustCompile(`size=\d+;(modify=\w+;type=dir)`), "size=SIZE;$1", nil},
 	{regexp.MustCompile(`(d[rwx-]{3}------   3 dummy dummy) \d+`), "$1 SIZE", nil},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -70,6 +71,8 @@ func errnoText(err error) string {
 		return fmt.Sprintf("[Errno %d] %s", int(errno), strerror(errno))
 	case errors.Is(err, io.ErrClosedPipe):
 		return errnoText(syscall.EPIPE)
+	case errors.Is(err, net.ErrClosed): // by a fault
+		return errnoText(syscall.ECONNRESET)
 	}
 	return err.Error()
 }

@@ -220,6 +220,7 @@ func (s *session) run() {
 // command executes one command and reports its failure to the client. An error
 // ends the session.
 func (s *session) command(verb string, arg argument) error {
+	defer func() { s.faultPending, s.ctrl.override = nil, nil }()
 	err := s.tryCommand(verb, arg)
 	if err == nil || err == errEndSession {
 		return err
@@ -249,7 +250,6 @@ func (s *session) tryCommand(verb string, arg argument) error {
 	}
 	if f.transfers() {
 		s.faultPending = f
-		defer func() { s.faultPending = nil }()
 	} else {
 		if err := s.strike(f); err != nil {
 			return err
@@ -263,7 +263,6 @@ func (s *session) tryCommand(verb string, arg argument) error {
 	}
 	if f.LastReply != "" || f.LoseReply {
 		s.ctrl.override = &f.LastReply
-		defer func() { s.ctrl.override = nil }()
 	}
 	return s.execute(verb, arg)
 }
