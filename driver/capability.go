@@ -20,7 +20,7 @@ type accessMode struct {
 // accessModes are the modes we serve. Kubernetes' ReadWriteOnce arrives as
 // SINGLE_NODE_MULTI_WRITER, and ReadWriteOncePod as SINGLE_NODE_SINGLE_WRITER,
 // because we advertise SINGLE_NODE_MULTI_WRITER.
-var accessModes = map[csi.VolumeCapability_AccessMode_Mode]accessMode{
+var accessModes = map[csi.VolumeCapability_AccessMode_Mode]accessMode{ //nolint:gochecknoglobals // a table
 	csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER:        {exclusive: true},
 	csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER: {exclusive: true},
 	csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER:  {},

@@ -13,7 +13,7 @@ import (
 
 // podInfo is what is logged of the keys that Kubernetes adds to a volume's
 // attributes, under which name. Service account tokens are among the others.
-var podInfo = map[string]string{
+var podInfo = map[string]string{ //nolint:gochecknoglobals // a table
 	"csi.storage.k8s.io/pod.name":            "pod",
 	"csi.storage.k8s.io/pod.namespace":       "pod_namespace",
 	"csi.storage.k8s.io/pod.uid":             "pod_uid",

@@ -51,8 +51,8 @@ func (m *fakeMounter) Publish(ctx context.Context, p volume.Publication, _ uftp.
 	m.publishes++
 	switch {
 	case m.panics:
-		var none map[string]int
-		none["x"]++
+		var none []int
+		return fmt.Errorf("%d", none[m.publishes])
 	case m.publishErr != nil:
 		return m.publishErr
 	}

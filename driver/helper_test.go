@@ -63,7 +63,7 @@ type rig struct {
 // shortDir is t.TempDir with a name that leaves room for a socket's.
 func shortDir(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "csi")
+	dir, err := os.MkdirTemp("", "csi") //nolint:usetesting // its name would be too long
 	if err != nil {
 		tb.Fatal(err)
 	}

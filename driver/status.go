@@ -42,7 +42,7 @@ type row struct {
 // operation may still have an effect, and are repeated as they are. All others
 // are final: kubelet removes the target directory before it tries again, which is
 // right for us, because the mounter leaves nothing behind when it fails for good.
-var statusTable = []row{
+var statusTable = []row{ //nolint:gochecknoglobals // a table
 	{"InProgress", codes.Aborted, is(volume.ErrInProgress),
 		"wait: the caller repeats the request by itself"},
 	{"StateUnknown", codes.Unavailable, is(errUncertain),

@@ -35,14 +35,14 @@ type volumeID struct {
 }
 
 // policies are the first letters of the second field.
-var policies = []struct {
+var policies = []struct { //nolint:gochecknoglobals // a table
 	letter string
 	policy volume.OnDelete
 }{{"d", volume.Delete}, {"r", volume.Retain}, {"a", volume.Archive}}
 
 // idOptions are the attributes without which the server is not reached as it was
 // when the volume was made, and that few volumes have.
-var idOptions = []struct{ letter, attribute string }{
+var idOptions = []struct{ letter, attribute string }{ //nolint:gochecknoglobals // a table
 	{"i", "insecureSkipVerify"}, {"g", "group"}, {"c", "clientAddress"}, {"s", "secretName"}, {"n", "secretNamespace"},
 }
 

@@ -112,7 +112,7 @@ func none(v values, unknown []string) error {
 func usable(c uftp.Credential) error {
 	switch c.(type) {
 	case uftp.UsernamePassword, uftp.BearerToken:
-		return c.Authorize(context.Background(), &http.Request{Header: http.Header{}})
+		return c.Authorize(context.Background(), &http.Request{Header: http.Header{}}) // uses no context: no network
 	}
 	return nil
 }

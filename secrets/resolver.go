@@ -32,7 +32,7 @@ type Resolver struct {
 // [volume.ErrKubernetes].
 func (r Resolver) Resolve(ctx context.Context, spec volume.Spec, secrets map[string]string) (uftp.Access, error) {
 	if v, unknown := known(secrets); len(v) > 0 || len(unknown) > 0 {
-		return FromMap(secrets)
+		return FromMap(secrets) //nolint:contextcheck // nothing in there blocks
 	}
 	if spec.SecretName == "" {
 		return uftp.Access{}, fmt.Errorf("%w: there is none: refer to one in nodePublishSecretRef, in the StorageClass' csi.storage.k8s.io/…-secret-name, or in secretName and secretNamespace", volume.ErrSecret)
@@ -42,7 +42,7 @@ func (r Resolver) Resolve(ctx context.Context, spec volume.Spec, secrets map[str
 	if err != nil {
 		return uftp.Access{}, err
 	}
-	access, err := FromMap(data)
+	access, err := FromMap(data) //nolint:contextcheck // nothing in there blocks
 	if err != nil {
 		return uftp.Access{}, fmt.Errorf("secret %s: %w", name, err)
 	}

@@ -45,16 +45,16 @@ func (a Attribute) IsBool() bool { return a.Type == typeBool }
 // Attributes returns the table, in the order in which it is documented.
 func Attributes() []Attribute {
 	return []Attribute{
-		text("authURL", "", "https://HOST[:PORT]/rest/auth/NAME", checkAuthURL, func(s *Spec) *string { return &s.AuthURL },
+		text("authURL", "https://HOST[:PORT]/rest/auth/NAME", checkAuthURL, func(s *Spec) *string { return &s.AuthURL },
 			"URL of the auth service, up to and including the name of the UFTPD server.").place(),
-		text("server", "", "HOST:PORT", checkServer, func(s *Spec) *string { return &s.Server },
+		text("server", "HOST:PORT", checkServer, func(s *Spec) *string { return &s.Server },
 			"Address of a UFTPD to log in to directly with a one-time password, instead of authURL. Only `csi-uftp mount` can use it.").place(),
-		text("path", "", "UTF-8 without `..`, line breaks or NUL", checkPath, func(s *Spec) *string { return &s.Path },
+		text("path", "UTF-8 without `..`, line breaks or NUL", checkPath, func(s *Spec) *string { return &s.Path },
 			"Directory to show: absolute, or relative to the user's home directory, which is the default. "+
 				"In a StorageClass: the existing directory below which each volume gets a directory of its own.").clean(cleanPath).place(),
-		text("group", "", "", checkWord, func(s *Spec) *string { return &s.RemoteGroup },
+		text("group", "", checkWord, func(s *Spec) *string { return &s.RemoteGroup },
 			"Unix group to work as on the server, one of the user's; the default is the user's primary group.").place(),
-		text("clientAddress", "", "addresses or host names, separated by commas", checkAddresses, func(s *Spec) *string { return &s.ClientAddress },
+		text("clientAddress", "addresses or host names, separated by commas", checkAddresses, func(s *Spec) *string { return &s.ClientAddress },
 			"Addresses from which UFTPD shall accept the connection, when it sees another one than the auth service does (NAT, proxy, IPv6).").place(),
 		boolean("insecureSkipVerify", func(s *Spec) *bool { return &s.Insecure },
 			"Do not verify the auth service's certificate. Credentials then go to whoever answers: for tests only; give `ca.crt` in the Secret instead.").place(),
@@ -92,10 +92,10 @@ func Attributes() []Attribute {
 		duration("ioTimeout", "5m", time.Second, 24*time.Hour, func(s *Spec) *time.Duration { return &s.IOTimeout },
 			"How long an operation waits for a server that is away before it fails with an I/O error."),
 
-		text("secretName", "", "name of a Secret", checkSecretName, func(s *Spec) *string { return &s.SecretName },
+		text("secretName", "name of a Secret", checkSecretName, func(s *Spec) *string { return &s.SecretName },
 			"Kubernetes Secret with the credentials, read by the driver itself; used when Kubernetes passes no secret "+
 				"(nodePublishSecretRef, csi.storage.k8s.io/node-publish-secret-name), which is the better way.").place(),
-		text("secretNamespace", "", "name of a namespace", checkNamespace, func(s *Spec) *string { return &s.SecretNamespace },
+		text("secretNamespace", "name of a namespace", checkNamespace, func(s *Spec) *string { return &s.SecretNamespace },
 			"Namespace of secretName.").place(),
 
 		choice("sharing", "auto", []string{"auto", "none"}, func(s *Spec) *string { return &s.Sharing },

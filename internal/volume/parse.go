@@ -3,7 +3,6 @@ package volume
 import (
 	"fmt"
 	"maps"
-	"math/bits"
 	"slices"
 	"strings"
 )
@@ -79,7 +78,7 @@ func (s Spec) Validate() error {
 		return fmt.Errorf("%w: authURL is missing: give the auth service's URL, https://HOST/rest/auth/NAME", ErrInvalid)
 	case s.AuthURL != "" && s.Server != "":
 		return fmt.Errorf("%w: authURL and server exclude each other: give one of them", ErrInvalid)
-	case bits.OnesCount64(uint64(s.BlockSize)) != 1:
+	case s.BlockSize <= 0 || s.BlockSize&(s.BlockSize-1) != 0:
 		return fmt.Errorf("%w: blockSize %q is not a power of two", ErrInvalid, FormatSize(s.BlockSize))
 	case s.BlockSize > s.CacheSize:
 		return fmt.Errorf("%w: blockSize %q is larger than cacheSize %q", ErrInvalid, FormatSize(s.BlockSize), FormatSize(s.CacheSize))

@@ -17,9 +17,9 @@ const (
 
 // text is a string that check accepts; the empty string is always accepted and
 // means unset.
-func text(name, def, allowed string, check func(string) error, field func(*Spec) *string, help string) Attribute {
+func text(name, allowed string, check func(string) error, field func(*Spec) *string, help string) Attribute {
 	return Attribute{
-		Name: name, Type: "text", Default: def, Allowed: allowed, Help: help,
+		Name: name, Type: "text", Allowed: allowed, Help: help,
 		set: func(s *Spec, v string) error {
 			if v != "" {
 				if err := check(v); err != nil {
@@ -172,7 +172,7 @@ func ParseSize(v string) (int64, error) {
 	if err != nil || bits.Len64(n)+shift > 63 {
 		return 0, fmt.Errorf("%q is not a size such as 256Mi, 1Gi or 4096", v)
 	}
-	return int64(n << shift), nil
+	return int64(n) << shift, nil
 }
 
 // FormatSize writes n bytes as [ParseSize] reads them, exactly, with the largest

@@ -73,7 +73,7 @@ func start(tb testing.TB, cfg uftptest.Config) *node {
 	needFUSE(tb)
 	// Not tb.TempDir: a socket's path must be short, and RemoveAll must not run
 	// into a mount that was left.
-	dir, err := os.MkdirTemp("", "csi")
+	dir, err := os.MkdirTemp("", "csi") //nolint:usetesting // see above
 	if err != nil {
 		tb.Fatal(err)
 	}
