@@ -61,7 +61,7 @@ var authPath = regexp.MustCompile(`/rest/(auth|access)/[^/]+$`)
 // "/rest/"; "+" in a query is a plus sign, not a blank.
 func ParseURL(s string) (URL, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok || !(strings.EqualFold(scheme, "uftp") || strings.EqualFold(scheme, "https")) {
+	if !ok || !strings.EqualFold(scheme, "uftp") && !strings.EqualFold(scheme, "https") {
 		return URL{}, invalid("it must begin with uftp:// (or https://): " + form)
 	}
 	slash := strings.IndexByte(rest, '/')
