@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/csi-uftp/csi-uftp/internal/volume"
+	"github.com/csi-uftp/csi-uftp/uftp"
+	"github.com/csi-uftp/csi-uftp/uftp/uftpfs"
+)
+
+// The environment variables that hold credentials.
+const (
+	envUser     = "UFTP_USER"
+	envPassword = "UFTP_PASSWORD" //nolint:gosec // a name
+	envToken    = "UFTP_TOKEN"    //nolint:gosec // a name
+)
+
+func helpCredentials() *cobra.Command {
+	return &cobra.Command{
+		Use:   "credentials",
+		Short: "How to say who you are",
+		Long: `csi-uftp authenticates you at the auth server in one of these ways.
+
+User name and password:
+  --user NAME, or $UFTP_USER; the password is in $UFTP_PASSWORD, or asked for.
+
+SSH key, whose public half is in ~/.ssh/authorized_keys on the server:
+  --user NAME --identity FILE. If the key has a passphrase, it is in
+  $UFTP_PASSWORD, or asked for.
+
+Bearer token (OAuth, OIDC, or issued by the auth server):
+  --token-file FILE, or the token in $UFTP_TOKEN. The file is read again
+  whenever a token is needed.
+
+All of that can be in the URL instead:
+  uftp://user:password@host:port/rest/auth/NAME:/path
+  uftp://user:passphrase@host:port/rest/auth/NAME:/path?identity=FILE
+  uftp://host:port/rest/auth/NAME:/path?token=@FILE
+  uftp://host:port/rest/auth/NAME:/path?token=@@VARIABLE
+A relative identity FILE is looked for in ~/.uftp. In a user name, a password,
+a path or a value write / @ : ? # % & as %2F %40 %3A %3F %23 %25 %26.
+Do not put a password or token itself into a URL on a shared machine: others
+can see your command line.
+
+A flag comes before the URL, the URL before the environment; a token before a
+key, a key before a password.
+
+If the auth server's certificate is from a CA that your system does not know:
+  --ca-file FILE with the CA's certificate in PEM format.
+`,
+	}
+}
+
+// remoteFlags are the flags that say who and where, for all commands that talk
+// to a server.
+type remoteFlags struct {
+	user, identity, tokenFile, caFile string
+	attributes                        attributeFlags
+}
+
+// add defines the flags; accept chooses the volume attributes among them.
+func (f *remoteFlags) add(flags *pflag.FlagSet, accept func(volume.Attribute) bool) {
+	flags.StringVar(&f.user, "user", "", "user `NAME` on the server (default $UFTP_USER)")
+	flags.StringVar(&f.identity, "identity", "", "private SSH key `FILE` to authenticate with")
+	flags.StringVar(&f.tokenFile, "token-file", "", "`FILE` with a bearer token to authenticate with")
+	flags.StringVar(&f.caFile, "ca-file", "", "PEM `FILE` with the CA certificate of the auth server")
+	f.attributes.add(flags, accept)
+}
+
+// remoteAttributes are the attributes of commands that mount nothing.
+func remoteAttributes(a volume.Attribute) bool {
+	switch a.Name {
+	case "group", "clientAddress", "insecureSkipVerify":
+		return true
+	}
+	return false
+}
+
+// target is a remote directory or file and who wants it.
+type target struct {
+	spec   volume.Spec
+	access uftp.Access
+}
+
+// resolve makes a target of a URL and the flags.
+func (a *app) resolve(rawURL string, f *remoteFlags) (target, error) {
+	u, err := uftpfs.ParseURL(rawURL)
+	if err != nil {
+		return target{}, err
+	}
+	if u.HasSecret() {
+		fmt.Fprintln(a.stderr, `csi-uftp: warning: a secret in a URL can be seen by other users of this machine; see "csi-uftp help credentials"`)
+	}
+	for _, name := range []string{"authURL", "server", "path", "secretName", "secretNamespace"} {
+		if _, ok := u.Attributes[name]; ok {
+			return target{}, fmt.Errorf("%w: %q cannot be in a URL's query", volume.ErrInvalid, name)
+		}
+	}
+	t := target{spec: volume.Default()}
+	if err := volume.Apply(&t.spec, u.Attributes); err != nil {
+		return target{}, err
+	}
+	if err := f.attributes.apply(&t.spec); err != nil {
+		return target{}, err
+	}
+	t.spec.AuthURL, t.spec.Path = u.AuthURL, u.Path
+	if err := t.spec.Validate(); err != nil {
+		return target{}, err
+	}
+	if t.access.CABundle, err = f.caBundle(); err != nil {
+		return target{}, err
+	}
+	t.access.Credential, err = a.credential(u, f)
+	return t, err
+}
+
+func (f *remoteFlags) caBundle() ([]byte, error) {
+	if f.caFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(f.caFile)
+	if err != nil {
+		return nil, usageErrorf("--ca-file: %v", err)
+	}
+	if !bytes.Contains(pem, []byte("-----BEGIN CERTIFICATE-----")) {
+		return nil, usageErrorf("--ca-file: %s holds no certificate in PEM format", f.caFile)
+	}
+	return pem, nil
+}
+
+// credential chooses one as helpCredentials says.
+func (a *app) credential(u uftpfs.URL, f *remoteFlags) (uftp.Credential, error) {
+	user := cmp.Or(f.user, u.User, os.Getenv(envUser))
+	identity, err := identityFile(f.identity, u.Identity)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case f.tokenFile != "":
+		return uftp.TokenFile{Path: f.tokenFile}, nil
+	case f.identity != "":
+		return a.sshKey(user, identity, u.Password)
+	case u.Token != "":
+		return uftp.BearerToken{Token: u.Token}, nil
+	case u.TokenFile != "":
+		return uftp.TokenFile{Path: u.TokenFile}, nil
+	case u.TokenEnv != "":
+		return uftp.TokenEnv{Name: u.TokenEnv}, nil
+	case u.Identity != "":
+		return a.sshKey(user, identity, u.Password)
+	case f.user == "" && u.User == "" && os.Getenv(envToken) != "":
+		return uftp.TokenEnv{Name: envToken}, nil
+	case user == "":
+		return nil, fmt.Errorf("%w: no credential given", uftp.ErrAuth)
+	}
+	password, err := a.secret(u.Password, "Password of "+user+": ")
+	return uftp.UsernamePassword{Username: user, Password: password}, err
+}
+
+// identityFile returns the path of the key: the flag's, or the URL's, which may
+// begin with ~ and is relative to ~/.uftp.
+func identityFile(fromFlag, fromURL string) (string, error) {
+	if fromFlag != "" || fromURL == "" {
+		return fromFlag, nil
+	}
+	if filepath.IsAbs(fromURL) {
+		return fromURL, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", usageErrorf("identity=%s: there is no home directory: %v", fromURL, err)
+	}
+	if rest, ok := strings.CutPrefix(fromURL, "~/"); ok {
+		return filepath.Join(home, rest), nil
+	}
+	return filepath.Join(home, ".uftp", fromURL), nil
+}
+
+// sshKey reads a key file. It asks for a passphrase only if the key needs one.
+func (a *app) sshKey(user, file string, passphrase uftp.Secret) (uftp.Credential, error) {
+	if user == "" {
+		return nil, usageErrorf("an SSH key needs the user's name: give --user NAME or set %s", envUser)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pathErr.Err // its kind would read as the remote path's
+		}
+		return nil, fmt.Errorf("%w: key file %s: %v", uftp.ErrAuth, file, err) //nolint:errorlint // see above
+	}
+	key, err := uftp.NewSSHKey(user, uftp.Secret(text), passphrase)
+	if err != nil && passphrase == "" {
+		var asked uftp.Secret
+		asked, askErr := a.secret("", "Passphrase of "+file+": ")
+		if askErr == nil {
+			key, err = uftp.NewSSHKey(user, uftp.Secret(text), asked)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: key file %s: %w", uftp.ErrAuth, file, err)
+	}
+	return key, nil
+}
+
+// secret returns the given secret, or $UFTP_PASSWORD, or what a person types in.
+func (a *app) secret(given uftp.Secret, prompt string) (uftp.Secret, error) {
+	if given != "" {
+		return given, nil
+	}
+	if env, ok := os.LookupEnv(envPassword); ok {
+		return uftp.Secret(env), nil
+	}
+	terminal, ok := a.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(terminal.Fd())) {
+		return "", fmt.Errorf("%w: no password given: set %s", uftp.ErrAuth, envPassword)
+	}
+	fmt.Fprint(a.stderr, prompt)
+	typed, err := term.ReadPassword(int(terminal.Fd()))
+	fmt.Fprintln(a.stderr)
+	return uftp.Secret(typed), err
+}

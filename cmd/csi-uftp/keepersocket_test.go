@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/csi-uftp/csi-uftp/mounter/keeper"
+)
+
+const (
+	oldPod  = "11111111-1111-4111-8111-111111111111"
+	newPod  = "22222222-2222-4222-8222-222222222222"
+	evilPod = "33333333-3333-4333-8333-333333333333"
+	linkPod = "44444444-4444-4444-8444-444444444444"
+)
+
+// TestKeeperSocket plays the kubelet's directory with two keepers, as during an
+// upgrade, and with pods of other people that have a keeper in the same place.
+func TestKeeperSocket(t *testing.T) {
+	root := t.TempDir()
+	k := keeperSocket{
+		pattern:   filepath.Join(root, "pods/*/volumes/kubernetes.io~empty-dir/csi-uftp-keeper/keeper.sock"),
+		namespace: "csi-uftp",
+		podLogs:   filepath.Join(root, "logs"),
+	}
+	socketOf := func(uid string) string { return strings.Replace(k.pattern, "*", uid, 1) }
+	mkdir := func(dir string) {
+		t.Helper()
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{
+		"csi-uftp_csi-uftp-mount-aaaaa_" + oldPod, "csi-uftp_csi-uftp-mount-bbbbb_" + newPod,
+		"evil_csi-uftp-mount-ccccc_" + evilPod, "csi-uftp_csi-uftp-mount-ddddd_" + linkPod,
+	} {
+		mkdir(filepath.Join(k.podLogs, name))
+	}
+	if _, err := k.dial(t.Context()); err == nil || !strings.Contains(err.Error(), "no keeper answers") {
+		t.Fatalf("without sockets: error %v", err)
+	}
+
+	// instance asks a keeper for its name.
+	instance := func(dial func(context.Context) (*keeper.Client, error)) string {
+		t.Helper()
+		c, err := dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		return c.Instance()
+	}
+	start := func(uid string, age time.Duration) (name string, stop func()) {
+		t.Helper()
+		mkdir(filepath.Dir(socketOf(uid)))
+		stop = startKeeper(t, socketOf(uid))
+		then := time.Now().Add(-age)
+		if err := os.Chtimes(socketOf(uid), then, then); err != nil {
+			t.Fatal(err)
+		}
+		return instance(func(ctx context.Context) (*keeper.Client, error) { return keeper.Dial(ctx, socketOf(uid)) }), stop
+	}
+	older, stopOlder := start(oldPod, time.Hour)
+	newer, stopNewer := start(newPod, time.Minute)
+	evil, _ := start(evilPod, 0)
+	mkdir(filepath.Dir(socketOf(linkPod)))
+	if err := os.Symlink(socketOf(evilPod), socketOf(linkPod)); err != nil {
+		t.Fatal(err)
+	}
+
+	if got := instance(k.dial); got != newer {
+		t.Errorf("reached %s, want the newer keeper %s", got, newer)
+	}
+	stopNewer() // its socket stays, as after a crash
+	if got := instance(k.dial); got != older {
+		t.Errorf("reached %s, want the older keeper %s", got, older)
+	}
+	stopOlder()
+	if c, err := k.dial(t.Context()); err == nil {
+		_ = c.Close()
+		t.Error("a pod of another namespace was taken for the keeper")
+	}
+	k.namespace = ""
+	if got := instance(k.dial); got != evil {
+		t.Errorf("without a namespace: reached %s, want %s", got, evil)
+	}
+}
+
+// startKeeper runs a keeper at path until stop is called or the test ends.
+func startKeeper(t *testing.T, path string) (stop func()) {
+	t.Helper()
+	k, err := keeper.New(keeper.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := keeper.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := k.Serve(ctx, l); err != nil {
+			t.Error(err)
+		}
+	}()
+	stop = func() {
+		cancel()
+		<-done
+		_ = k.Close(context.Background())
+	}
+	t.Cleanup(stop)
+	return stop
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/csi-uftp/csi-uftp/internal/volume"
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+func TestExitCodes(t *testing.T) {
+	plain := errors.New("something")
+	for _, tt := range []struct {
+		err  error
+		code int
+		want string
+	}{
+		{plain, 1, "something\n"},
+		{fmt.Errorf("two\nlines\tof text"), 1, "two lines of text\n"},
+		{usageError{"missing argument URL", "csi-uftp ls"}, 2, `missing argument URL (see "csi-uftp ls --help")`},
+		{usageErrorf("bad"), 2, "bad"},
+		{fmt.Errorf("x: %w", volume.ErrInvalid), 2, ""},
+		{fmt.Errorf("x: %w", fs.ErrInvalid), 2, ""},
+		{&uftp.Error{Op: "authenticate", Code: 403, Err: uftp.ErrAuth}, 3, "check user name and password"},
+		{fmt.Errorf("%w: key file: %w", uftp.ErrAuth, fs.ErrInvalid), 3, "check user name and password"},
+		{&uftp.Error{Op: "mlst", Path: "x", Err: fs.ErrNotExist}, 4, "check the path"},
+		{fmt.Errorf("%w: refused", uftp.ErrUnavailable), 5, "check host and port"},
+		{fmt.Errorf("x: %w", context.DeadlineExceeded), 5, "check host and port"},
+		{&uftp.Error{Op: "retr", Path: "x", Err: fs.ErrPermission}, 6, "ask the owner"},
+		{fmt.Errorf("x: %w", uftp.ErrBusy), 7, "--max-sessions=1"},
+		{fmt.Errorf("x: %w", uftp.ErrUntrusted), 8, "--ca-file"},
+		{fmt.Errorf("x: %w", context.Canceled), 130, ""},
+		{errors.Join(codeError(3), plain), 3, ""},
+	} {
+		var stderr bytes.Buffer
+		a := &app{stderr: &stderr}
+		if code := a.fail(tt.err); code != tt.code {
+			t.Errorf("%v: exit code %d, want %d", tt.err, code, tt.code)
+		}
+		if got := stderr.String(); !strings.Contains(got, tt.want) || strings.Count(got, "\n") > 1 {
+			t.Errorf("%v: message %q, want one line with %q", tt.err, got, tt.want)
+		}
+	}
+	seen := make(map[int]bool)
+	for _, o := range outcomes() {
+		if seen[o.code] || o.meaning == "" || o.code == exitOK || o.code == exitFailure {
+			t.Errorf("exit code %d is given twice, reserved, or not explained", o.code)
+		}
+		seen[o.code] = true
+	}
+}
+
+func TestSplitPath(t *testing.T) {
+	for _, tt := range []struct{ path, dir, name string }{
+		{"", "", "."}, {".", "", "."}, {"/", "/", "."}, {"a", "", "a"}, {"a/b", "a", "b"}, {"a/b/c/", "a/b", "c"},
+		{"/a", "/", "a"}, {"/a/b", "/a", "b"}, {"/a//b/./c", "/a/b", "c"},
+	} {
+		if dir, name := splitPath(tt.path); dir != tt.dir || name != tt.name {
+			t.Errorf("splitPath(%q) = %q, %q, want %q, %q", tt.path, dir, name, tt.dir, tt.name)
+		}
+	}
+}
+
+func TestWithColon(t *testing.T) {
+	for _, tt := range []struct{ url, want string }{
+		{"https://h:1/rest/auth/T", "https://h:1/rest/auth/T:"},
+		{"https://u:p@h:1/rest/auth/T?token=@x:y", "https://u:p@h:1/rest/auth/T:?token=@x:y"},
+		{"uftp://h/rest/auth/T:/a", "uftp://h/rest/auth/T:/a"},
+		{"nonsense", "nonsense"},
+	} {
+		if got := withColon(tt.url); got != tt.want {
+			t.Errorf("withColon(%q) = %q, want %q", tt.url, got, tt.want)
+		}
+	}
+}
+
+func TestKebab(t *testing.T) {
+	for name, want := range map[string]string{"InclusiveRange": "inclusive-range", "CRLF": "crlf", "CleanFEAT": "clean-feat",
+		"WorkingSIZE": "working-size", "UTF8": "utf8", "NoDelay": "no-delay", "HTTPProxy": "http-proxy"} {
+		if got := kebab(name); got != want {
+			t.Errorf("kebab(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestMountFlags checks that every attribute that a person's mount can have is a
+// flag of mount, with the table's default.
+func TestMountFlags(t *testing.T) {
+	flags := newMount(&app{}).Flags()
+	for _, attribute := range volume.Attributes() {
+		flag := flags.Lookup(attribute.Flag())
+		switch attribute.Name {
+		case "authURL", "path", "secretName", "secretNamespace", "sharing":
+			if flag != nil {
+				t.Errorf("--%s makes no sense at a shell", flag.Name)
+			}
+		case "server": // a flag of its own kind
+		default:
+			if flag == nil {
+				t.Errorf("there is no flag for %s", attribute.Name)
+			} else if flag.DefValue != attribute.Default {
+				t.Errorf("--%s has the default %q, want %q", flag.Name, flag.DefValue, attribute.Default)
+			}
+		}
+	}
+}
+
+// TestManifestArguments parses the arguments and probes that the Kubernetes
+// manifests give to our containers.
+func TestManifestArguments(t *testing.T) {
+	files, err := filepath.Glob("../../deploy/kubernetes/base/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no manifests (%v)", err)
+	}
+	type probe struct{ Exec struct{ Command []string } }
+	type object struct {
+		Spec struct {
+			Template struct {
+				Spec struct {
+					Containers []struct {
+						Image                         string
+						Args                          []string
+						ReadinessProbe, LivenessProbe probe
+					}
+				}
+			}
+		}
+	}
+	commands := make(map[string]bool)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), len(data))
+		for {
+			var o object
+			if err := decoder.Decode(&o); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			for _, c := range o.Spec.Template.Spec.Containers {
+				if c.Image != "csi-uftp" {
+					continue
+				}
+				lines := [][]string{c.Args}
+				for _, p := range []probe{c.ReadinessProbe, c.LivenessProbe} {
+					if len(p.Exec.Command) > 0 {
+						lines = append(lines, p.Exec.Command[1:])
+					}
+				}
+				for _, args := range lines {
+					cmd, rest, err := newRoot(&app{}).Find(args)
+					if err == nil {
+						err = cmd.ParseFlags(rest)
+					}
+					if err == nil {
+						err = cmd.ValidateArgs(cmd.Flags().Args())
+					}
+					if err != nil {
+						t.Errorf("%s: %v: %v", file, args, err)
+						continue
+					}
+					commands[cmd.Name()] = true
+				}
+			}
+		}
+	}
+	for _, name := range []string{"node", "keeper", "controller"} {
+		if !commands[name] {
+			t.Errorf("no container runs %s, only %v", name, commands)
+		}
+	}
+}
+
+// TestEveryCommandIsExplained keeps help texts from being forgotten.
+func TestEveryCommandIsExplained(t *testing.T) {
+	for _, cmd := range newRoot(&app{}).Commands() {
+		if cmd.Hidden || slices.Contains([]string{"help", "completion"}, cmd.Name()) {
+			continue
+		}
+		if cmd.Short == "" || cmd.Runnable() && cmd.Example == "" {
+			t.Errorf("%s has no short text or no example", cmd.Name())
+		}
+	}
+}

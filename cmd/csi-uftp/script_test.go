@@ -1,0 +1,146 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/csi-uftp/csi-uftp/uftp/uftptest"
+)
+
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "exe" {
+		main() // a keeper started /proc/self/exe as its worker
+	}
+	testscript.Main(m, map[string]func(){"csi-uftp": main})
+}
+
+// TestScripts runs the scripts in testdata/script. Each has a server that serves
+// its directory "served" to the user demo, with a password, a token and an SSH
+// key, and these variables:
+//
+//	$URL     uftp://127.0.0.1:PORT/rest/auth/TEST
+//	$CA      its CA certificate, a file
+//	$KEY     the private key, a file
+//
+// and, beside testscript's own, the commands
+//
+//	exits CODE PROGRAM ARG...   PROGRAM ends with this exit code
+//	waitfor FILE TEXT           FILE comes to contain TEXT within 10 seconds
+//
+// and the condition [fuse].
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               func(env *testscript.Env) error { return setupScript(t, env) },
+		Condition: func(cond string) (bool, error) {
+			if cond != "fuse" {
+				return false, errors.New("unknown condition")
+			}
+			_, err := os.Stat("/dev/fuse")
+			return err == nil && os.Geteuid() == 0, nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":   scriptExits,
+			"waitfor": scriptWaitFor,
+		},
+	})
+}
+
+func setupScript(t *testing.T, env *testscript.Env) error {
+	served := filepath.Join(env.WorkDir, "served")
+	if err := os.MkdirAll(served, 0o755); err != nil {
+		return err
+	}
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	sshPublic, err := ssh.NewPublicKey(public)
+	if err != nil {
+		return err
+	}
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(private, "", []byte("key-passphrase"))
+	if err != nil {
+		return err
+	}
+	s, err := uftptest.New(uftptest.Config{
+		Dir: served, Logger: slog.New(slog.DiscardHandler),
+		Users: []uftptest.User{{
+			Name: "demo", Password: "demo-password", Tokens: []string{"demo-token"},
+			Keys: []string{string(ssh.MarshalAuthorizedKey(sshPublic))},
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	env.Defer(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	ca, key := filepath.Join(env.WorkDir, "ca.pem"), filepath.Join(env.WorkDir, "id_ed25519")
+	if err := os.WriteFile(ca, s.CABundle(), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(key, pem.EncodeToMemory(block), 0o600); err != nil {
+		return err
+	}
+	env.Setenv("URL", strings.Replace(s.AuthURL(), "https://", "uftp://", 1))
+	env.Setenv("CA", ca)
+	env.Setenv("KEY", key)
+	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("TZ", "UTC")
+	return nil
+}
+
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func scriptWaitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitfor FILE TEXT")
+	}
+	file := ts.MkAbs(args[0])
+	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		data, err := os.ReadFile(file)
+		if err == nil && strings.Contains(string(data), args[1]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s does not contain %q after 10 s: %q (%v)", args[0], args[1], data, err)
+		}
+		<-tick.C
+	}
+}
