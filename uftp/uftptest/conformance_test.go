@@ -30,6 +30,7 @@ func TestConformance(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel() // they mostly wait for Nagle's algorithm
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)

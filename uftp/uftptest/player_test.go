@@ -436,6 +436,8 @@ var variable = []struct {
 		ms, _ := strconv.ParseInt(strings.TrimSpace(m), 10, 64)
 		return time.Since(time.UnixMilli(ms)).Abs() < time.Hour
 	}},
+	{regexp.MustCompile(`^( d\S{3} SIZE) \S+ /$`), "$1 TIME /", nil},
+	{regexp.MustCompile(`modify=\w+(;type=dir;.*; /)$`), "modify=TIME$1", nil},
 	{regexp.MustCompile(` [A-Z][a-z]{2} \d\d \d\d:\d\d `), " NOW ", nil},
 	{regexp.MustCompile(`process-ID=\d+`), "process-ID=ID", nil},
 }
