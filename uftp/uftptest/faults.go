@@ -73,7 +73,8 @@ type armedFault struct {
 	cleared chan struct{} // closed by Clear
 }
 
-// Faults breaks the file server. It is nil if the file server is a real one.
+// Faults breaks the file server, all instances of it. It is nil if the file
+// server is a real one.
 func (s *Server) Faults() *Faults {
 	if s.engine == nil {
 		return nil
@@ -103,7 +104,8 @@ func (f *Faults) Clear() {
 	f.pending = nil
 }
 
-// SetLink makes connections accepted from now on pass through a link like l.
+// SetLink makes connections accepted from now on pass through a link like l,
+// those to the auth service too.
 func (f *Faults) SetLink(l Link) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

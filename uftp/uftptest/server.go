@@ -38,7 +38,7 @@ func (s *Server) start() error {
 		s.backends = []backend{newCommandPortBackend(s.cfg.CommandPort)}
 	default:
 		for range s.cfg.Instances {
-			e, err := newEngine(s.cfg)
+			e, err := newEngine(s.cfg, s.engine)
 			if err != nil {
 				return err
 			}
@@ -48,8 +48,12 @@ func (s *Server) start() error {
 			s.backends = append(s.backends, e)
 		}
 	}
+	cfg := s.cfg
+	if s.engine != nil {
+		cfg.Listen = s.engine.listenShaped
+	}
 	var err error
-	s.auth, err = newAuthService(s.cfg, s.backends)
+	s.auth, err = newAuthService(cfg, s.backends)
 	return err
 }
 

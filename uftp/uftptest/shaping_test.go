@@ -2,9 +2,12 @@ package uftptest
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -173,5 +176,46 @@ func TestServerBehindLink(t *testing.T) {
 	p.settle()
 	if d := time.Since(start); d < 4*delay {
 		t.Errorf("RETR took %v, want two round trips, one for the connection", d)
+	}
+}
+
+// The auth service is behind the same link.
+func TestAuthBehindLink(t *testing.T) {
+	s := Start(t, Config{})
+	const delay = 10 * time.Millisecond
+	s.Faults().SetLink(Link{Delay: delay})
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(s.CABundle())
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	defer client.CloseIdleConnections()
+	start := time.Now()
+	resp, err := client.Get(s.InfoURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if d := time.Since(start); d < 6*delay {
+		t.Errorf("took %v, want three round trips: TCP, TLS, HTTP", d)
+	}
+}
+
+// Faults and counters belong to all instances of a server.
+func TestInstancesShareFaults(t *testing.T) {
+	s := Start(t, Config{Instances: 2})
+	s.Faults().Inject(-1, Fault{Verb: FaultConnect, Reply: "421 no"})
+	p := &player{tb: t, s: s}
+	for _, b := range s.backends {
+		_, _, port, _, err := b.ping(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := p.dial(port)
+		if got, err := io.ReadAll(conn); string(got) != "421 no\n" || err != nil {
+			t.Errorf("%q %v", got, err)
+		}
+		_ = conn.Close()
+	}
+	if got := s.Stats().Connections; got != 2 {
+		t.Errorf("%d connections counted, want 2", got)
 	}
 }

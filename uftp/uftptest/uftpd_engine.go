@@ -21,8 +21,8 @@ type engine struct {
 	cfg     Config
 	quirks  Quirks
 	log     *slog.Logger
-	faults  *Faults
-	counts  counters
+	faults  *Faults   // shared by the instances of a server
+	counts  *counters // likewise
 	secrets *secrets
 	shaper  *shaper
 	ln      net.Listener
@@ -43,8 +43,9 @@ var (
 	_ controls = (*engine)(nil)
 )
 
-// newEngine starts a UFTPD that serves cfg.Dir at cfg.ControlListen.
-func newEngine(cfg Config) (*engine, error) {
+// newEngine starts a UFTPD that serves cfg.Dir at cfg.ControlListen. It shares
+// faults and counters with sibling, if there is one.
+func newEngine(cfg Config, sibling *engine) (*engine, error) {
 	q := cfg.Quirks.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &engine{
@@ -52,10 +53,14 @@ func newEngine(cfg Config) (*engine, error) {
 		quirks:   q,
 		log:      cfg.Logger,
 		faults:   new(Faults),
+		counts:   new(counters),
 		secrets:  newSecrets(cfg.MaxConnections, q),
 		ctx:      ctx,
 		cancel:   cancel,
 		sessions: make(map[*session]struct{}),
+	}
+	if sibling != nil {
+		e.faults, e.counts = sibling.faults, sibling.counts
 	}
 	e.shaper = newShaper(e.faults.currentLink)
 	ln, err := cfg.Listen(ctx, "tcp", cfg.ControlListen)
@@ -68,6 +73,15 @@ func newEngine(cfg Config) (*engine, error) {
 	e.wg.Go(e.serve)
 	e.wg.Go(e.sweep)
 	return e, nil
+}
+
+// listenShaped is Config.Listen with the link of the moment in each connection.
+func (e *engine) listenShaped(ctx context.Context, network, address string) (net.Listener, error) {
+	ln, err := e.cfg.Listen(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return e.shaper.listener(ln), nil
 }
 
 // serve accepts control connections until the engine is closed.

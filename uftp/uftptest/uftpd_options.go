@@ -98,7 +98,7 @@ func (o *options) bufferSize() int {
 }
 
 // hashes are the algorithms of HASH in the order FEAT lists them.
-var hashes = []struct {
+var hashes = []struct { //nolint:gochecknoglobals // a table
 	name string
 	make func() hash.Hash
 }{

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSize stands for "until the end".
-var maxSize = big.NewInt(1<<63 - 1)
+// untilEnd is the count of a transfer that only the end of data limits.
+func untilEnd() *big.Int { return big.NewInt(1<<63 - 1) }
 
 // allo sets the number of bytes to store; without a range it forgets the offset.
 func (s *session) allo(arg argument) error {
@@ -37,7 +37,7 @@ func (s *session) stor(arg argument) error {
 		return err
 	}
 	if s.count.Cmp(big.NewInt(-1)) == 0 {
-		s.count = maxSize
+		s.count = untilEnd()
 	}
 	if err := create(p); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (s *session) appe(arg argument) error {
 		return err
 	}
 	if s.count.Cmp(big.NewInt(-1)) == 0 {
-		s.count = maxSize
+		s.count = untilEnd()
 		f, err := statFile(p)
 		switch {
 		case err != nil:
@@ -135,7 +135,7 @@ func (s *session) receiveInto(p string) (n int64, err error) {
 // untilEOF ignores the announced count in encrypted sessions.
 func (s *session) untilEOF() {
 	if s.options.encrypted() {
-		s.count = maxSize
+		s.count = untilEnd()
 	}
 }
 
