@@ -69,7 +69,7 @@ func (s *session) startGet(path string) (net.Conn, int64, error) {
 // download is an open stream of [Client.Get].
 type download struct {
 	client  *Client
-	ctx     context.Context //nolint:containedctx // of the transfer, which this is
+	ctx     context.Context // of the transfer, which this is
 	path    string
 	session *session // nil once given back
 	conn    net.Conn

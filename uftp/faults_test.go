@@ -257,6 +257,34 @@ func TestShort(t *testing.T) {
 	wantErr(t, err, uftp.ErrUnavailable)
 }
 
+// TestCancelSlow does what TestCancel does where transfers take long enough to be cut off.
+func TestCancelSlow(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{Quirks: uftptest.Quirks{SweepInterval: 50 * time.Millisecond}})
+	data := pattern(1<<20, 12)
+	s.WriteFile(t, "data", data)
+	c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 2 })
+	check(t, c.Connect(t.Context()))
+	const rounds = 8
+	for range rounds {
+		s.Faults().Inject(1, uftptest.Fault{Verb: "RETR", Transfer: true, After: rand.Int64N(int64(len(data))), Delay: time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), rand.N(30*time.Millisecond))
+		_, err := c.ReadAt(ctx, "data", make([]byte, len(data)), 0)
+		cancel()
+		wantErr(t, err, context.DeadlineExceeded)
+		p := make([]byte, 4096)
+		for range 125 {
+			off := rand.IntN(len(data) - len(p))
+			if _, err := c.ReadAt(t.Context(), "data", p, int64(off)); err != nil || !bytes.Equal(p, data[off:off+len(p)]) {
+				t.Fatalf("read at %d: %v", off, err)
+			}
+		}
+	}
+	if st := c.Stats(); st.Logins < rounds/2 {
+		t.Errorf("%d logins: too few operations were cut off", st.Logins)
+	}
+}
+
 // TestCancel cuts operations off at random moments; after each the client must
 // serve right bytes.
 func TestCancel(t *testing.T) {
@@ -284,7 +312,7 @@ func TestCancel(t *testing.T) {
 				_, err = c.List(ctx, "")
 			}
 			cancel()
-			if err != nil {
+			if err != nil { // else it was nearly done
 				cancelled++
 				wantErr(t, err, context.DeadlineExceeded)
 			}
@@ -305,4 +333,53 @@ func TestCancel(t *testing.T) {
 		}
 		wg.Wait()
 	})
+}
+
+// TestInterrupted cancels operations that are nearly done, which costs nothing,
+// and one that never will be, which ends soon.
+func TestInterrupted(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{})
+	data := pattern(1<<20, 11)
+	s.WriteFile(t, "data", data)
+	c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 1 })
+	check(t, c.Connect(t.Context()))
+	for range 10 {
+		s.Faults().Inject(1, uftptest.Fault{Verb: "RETR", Transfer: true, After: 1000, Delay: 20 * time.Millisecond})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		p := make([]byte, len(data))
+		if n, err := c.ReadAt(ctx, "data", p, 0); err != nil || !bytes.Equal(p, data) {
+			t.Errorf("read: %d, %v", n, err)
+		}
+		if _, err := c.Stat(ctx, "data"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("stat after the end of the context: %v", err)
+		}
+		cancel()
+	}
+	if st := c.Stats(); st.Logins != 1 || st.Sessions != 1 {
+		t.Errorf("sessions were lost: %+v", st)
+	}
+	for _, verb := range []string{"STAT", "RETR", "EPSV", "STOR", "MLSD"} {
+		s.Faults().Inject(1, uftptest.Fault{Verb: verb, Stall: true})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		start := time.Now()
+		var err error
+		switch verb {
+		case "STAT":
+			_, err = c.Stat(ctx, "data")
+		case "STOR":
+			_, err = c.WriteAt(ctx, "new", data, 0)
+		case "MLSD", "EPSV":
+			_, err = c.List(ctx, "")
+		default:
+			_, err = c.ReadAt(ctx, "data", make([]byte, 10), 0)
+		}
+		wantErr(t, err, context.DeadlineExceeded)
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("%s: took %v to give up", verb, d)
+		}
+		cancel()
+		s.Faults().Clear()
+		_, err = c.ReadAt(t.Context(), "data", make([]byte, 10), 0)
+		check(t, err)
+	}
 }

@@ -144,7 +144,7 @@ func errnoIn(text string) (int, bool) {
 
 // linuxErrno has the error numbers of the server's kernel, which is Linux
 // wherever we run.
-var linuxErrno = map[int]syscall.Errno{
+var linuxErrno = map[int]syscall.Errno{ //nolint:gochecknoglobals // a table
 	1: syscall.EPERM, 2: syscall.ENOENT, 5: syscall.EIO, 13: syscall.EACCES,
 	16: syscall.EBUSY, 17: syscall.EEXIST, 18: syscall.EXDEV, 20: syscall.ENOTDIR,
 	21: syscall.EISDIR, 22: syscall.EINVAL, 26: syscall.ETXTBSY, 27: syscall.EFBIG,

@@ -27,6 +27,12 @@ import (
 // A session that got out of step (ErrProtocol) is worth a second attempt, on a
 // new one, but no third.
 //
+// One thing no client can mend: when a connection is lost while the server still
+// holds bytes of a WriteAt, it writes them when it gets to it, maybe after the
+// repetition on another session. They are the same bytes; but what a later
+// WriteAt put in their place within that moment is lost. A cancelled WriteAt does
+// wait for the server.
+//
 // Waiting for a session and for better times is bounded by the caller's context
 // and by IOTimeout, counted from the start of the operation. A transfer that
 // makes progress is not: it ends when nothing moved for a quarter of IOTimeout.

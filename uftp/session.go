@@ -49,29 +49,36 @@ type session struct {
 	mu          sync.Mutex // guards the following, which are reached from outside
 	data        net.Conn   // in step: no transfer's bytes are left in it
 	draining    net.Conn   // a data connection that the server was asked to close
+	operation   uint64     // number of the present one, or of the last and one
 	phase       phase
-	interrupted bool
-	grace       *time.Timer
+	interrupted bool        // the operation is being ended
+	timer       *time.Timer // of an operation whose context ended
 	closed      bool
 }
 
-// phase says how an operation is interrupted.
+// An operation whose context ends goes on for finishTime: nearly all are done
+// by then, and a session is worth more than the moment. It costs several round
+// trips to replace, and the server frees its slot 5 s late; and the kernel
+// interrupts file operations for harmless signals too.
+const finishTime = 250 * time.Millisecond
+
+// graceTime bounds what comes after that; see phase.
+const graceTime = 2 * time.Second
+
+// phase says how an operation ends that takes longer.
 type phase int
 
 const (
-	// anywhere: close everything.
+	// anywhere: everything is closed.
 	anywhere phase = iota
 	// opening: the server waits for a data connection, for 30 s and with the
-	// session's slot in its hands. Let it have the connection first.
+	// session's slot in its hands. It gets the connection first.
 	opening
 	// storing: the server may have bytes that it has not written yet, and would
-	// write them whenever it likes, over what others write after us. Close the
-	// data connection, and see the server finish.
+	// write them whenever it likes, over what others write after us. The data
+	// connection is closed, and the server seen to finish.
 	storing
 )
-
-// graceTime bounds how long an interrupted operation goes on.
-const graceTime = 2 * time.Second
 
 // errNoBase means that the server accepted the password and hung up: what it
 // does when the base directory is missing.
@@ -142,26 +149,43 @@ func (s *session) greet(password Secret) error {
 	return replies[3].want(211)
 }
 
-// run runs one operation. When ctx ends, the connections are closed, in some
-// phases after a moment, which wakes whatever waits on them. Any failure but a refusal closes the session.
+// run runs one operation. When ctx ends and the operation does not soon, the
+// connections are closed, which wakes whatever waits on them. Any failure but a
+// refusal closes the session.
 func (s *session) run(ctx context.Context, op func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, s.interrupt)
 	s.ctl.sent = false
+	number := s.nextOperation()
+	stop := context.AfterFunc(ctx, func() { s.interrupt(number) })
 	err := op()
-	if !stop() {
-		s.abort()
-		if err != nil && !isRefusal(err) {
-			return fmt.Errorf("%w (%w)", ctx.Err(), err)
-		}
+	stop()
+	s.nextOperation()
+	if err == nil || isRefusal(err) {
+		return err
 	}
-	if err != nil && !isRefusal(err) {
-		s.abort()
+	s.abort()
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w (%w)", ctx.Err(), err)
 	}
-	s.setPhase(anywhere)
 	return err
+}
+
+// nextOperation ends one operation and begins another.
+func (s *session) nextOperation() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.operation++
+	s.phase = anywhere
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	if s.interrupted {
+		s.abortLocked()
+	}
+	return s.operation
 }
 
 // isRefusal reports whether err leaves a session in step.
@@ -201,19 +225,33 @@ func (s *session) library(call func(*ftp.ServerConn) error) error {
 	return fromLibrary(call(s.lib))
 }
 
-// interrupt ends the present operation as fast as its phase allows.
-func (s *session) interrupt() {
+// interrupt gives the operation, if it is still the present one, a moment.
+func (s *session) interrupt(operation uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.phase == anywhere || s.closed {
-		s.abortLocked()
+	if s.operation == operation && !s.closed {
+		s.timer = time.AfterFunc(finishTime, func() { s.expire(operation) })
+	}
+}
+
+// expire ends the operation as fast as its phase allows.
+func (s *session) expire(operation uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.operation != operation || s.closed {
 		return
 	}
-	if s.phase == storing && s.data != nil {
-		_ = s.data.Close()
-	}
 	s.interrupted = true
-	s.grace = time.AfterFunc(graceTime, s.abort)
+	switch s.phase {
+	case anywhere:
+		s.abortLocked()
+		return
+	case storing:
+		if s.data != nil {
+			_ = s.data.Close()
+		}
+	}
+	s.timer = time.AfterFunc(graceTime, s.abort)
 }
 
 // setPhase sets the phase and returns the one before. A session that was
@@ -239,8 +277,8 @@ func (s *session) abort() {
 func (s *session) abortLocked() {
 	s.closed = true
 	s.end()
-	if s.grace != nil {
-		s.grace.Stop()
+	if s.timer != nil {
+		s.timer.Stop()
 	}
 	_ = s.ctl.Close() // what it could say no longer matters
 	if s.data != nil {
