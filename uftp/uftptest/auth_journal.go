@@ -20,6 +20,8 @@ type AuthRequest struct {
 	Method string // PASSWORD, OAUTH, SSHKEY, ETD; "" without credentials
 	Server string // the last element of the URL path
 	Status int    // the HTTP status of the answer
+	// Password is the one-time password in the answer, "" if there is none.
+	Password string
 
 	ServerPath  string // as sent, session tag included
 	Persistent  bool

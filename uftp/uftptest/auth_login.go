@@ -93,11 +93,12 @@ func (a *authService) doLogin(r *http.Request, id identity, record *AuthRequest)
 		return loginAnswer{}, &httpError{http.StatusInternalServerError, "Cannot connect to UFTPD server"}
 	}
 	a.journal.count(func(s *AuthStats) { s.Logins++ })
+	record.Password = cmp.Or(fault.Secret, j.secret)
 	return loginAnswer{
 		Success: true,
 		Host:    cmp.Or(fault.Host, a.cfg.PublicHost, host),
 		Port:    cmp.Or(fault.Port, port),
-		Secret:  cmp.Or(fault.Secret, j.secret),
+		Secret:  record.Password,
 	}, nil
 }
 
