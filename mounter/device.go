@@ -68,7 +68,8 @@ func readInit(device *wire.FD) ([]byte, error) {
 		if wait <= 0 {
 			return nil, fmt.Errorf("the kernel sent no INIT: %w", os.ErrDeadlineExceeded)
 		}
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(device.Int()), Events: unix.POLLIN}}, int(wait)); err != nil {
+		fds := []unix.PollFd{{Fd: int32(device.Int()), Events: unix.POLLIN}} //nolint:gosec // descriptors are small
+		if _, err := unix.Poll(fds, int(wait)); err != nil {
 			if err == unix.EINTR {
 				continue
 			}

@@ -41,7 +41,7 @@ func fusermountDevice(ctx context.Context, dir string, spec volume.Spec) (*wire.
 	theirs := os.NewFile(uintptr(pair[1]), "fusermount")
 	defer func() { _ = theirs.Close() }()
 
-	cmd := exec.CommandContext(ctx, helper, "-o", fusermountOptions(spec), "--", dir)
+	cmd := exec.CommandContext(ctx, helper, "-o", fusermountOptions(spec), "--", dir) //nolint:gosec // found by its name
 	cmd.Env = []string{"_FUSE_COMMFD=3"}
 	cmd.ExtraFiles = []*os.File{theirs}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -84,10 +84,11 @@ func fusermountUnmount(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if exec.CommandContext(ctx, helper, "-u", "-q", "--", dir).Run() == nil {
+	if exec.CommandContext(ctx, helper, "-u", "-q", "--", dir).Run() == nil { //nolint:gosec // as above
 		return nil
 	}
-	if out, err := exec.CommandContext(ctx, helper, "-u", "-z", "--", dir).CombinedOutput(); err != nil {
+	out, err := exec.CommandContext(ctx, helper, "-u", "-z", "--", dir).CombinedOutput() //nolint:gosec // as above
+	if err != nil {
 		return fmt.Errorf("%s: %w: %s", helper, err, bytes.TrimSpace(out))
 	}
 	return nil

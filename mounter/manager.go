@@ -15,8 +15,9 @@ import (
 	"github.com/csi-uftp/csi-uftp/mounter/keeper"
 )
 
-// ErrInProgress means that another operation on the same target is running.
-var ErrInProgress = errors.New("another operation on the target is in progress")
+// ErrInProgress means that another operation on the same target is running. It
+// is the one that the driver knows.
+var ErrInProgress = volume.ErrInProgress
 
 // Config configures a [Manager].
 type Config struct {
@@ -143,8 +144,8 @@ func (m *Manager) sourceDir(name string) string {
 // Close lets go of everything and leaves all mounts as they are: the keeper and
 // the workers go on, and the next process recovers them.
 func (m *Manager) Close() error {
-	m.cancel()
 	m.mu.Lock()
+	m.cancel() // with the lock: connect starts nothing after it
 	client := m.client
 	m.mu.Unlock()
 	if client != nil {

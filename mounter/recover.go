@@ -52,12 +52,19 @@ func (m *Manager) connect(ctx context.Context) (*keeper.Client, error) {
 		return nil, fmt.Errorf("recover mounts: %w: %w", uftp.ErrUnavailable, err)
 	}
 	m.mu.Lock()
-	m.client = next
+	closed := m.ctx.Err() != nil
+	if !closed {
+		m.client = next
+		m.group.Go(func() { m.watch(next) })
+	}
 	m.mu.Unlock()
+	if closed {
+		_ = next.Close()
+		return nil, fmt.Errorf("mounter: %w", os.ErrClosed)
+	}
 	if client != nil {
 		_ = client.Close()
 	}
-	m.group.Go(func() { m.watch(next) })
 	return next, nil
 }
 
@@ -146,6 +153,7 @@ func (m *Manager) sync(ctx context.Context, client *keeper.Client) error {
 		if err != nil {
 			return err
 		}
+		//nolint:contextcheck // what is torn down goes on when ctx ends
 		if err := m.adopt(client, name, kept, t); err != nil {
 			m.log.Error("recovering a mount", "mount", name, "err", err)
 			_ = kept.Device.Close()

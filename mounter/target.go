@@ -42,8 +42,8 @@ func makeTarget(target string) (created bool, err error) {
 // in one: that would not be ours.
 func removeTarget(target string) error {
 	err := unix.Rmdir(target)
-	switch {
-	case err == nil, err == unix.ENOENT, err == unix.ENOTDIR:
+	switch err {
+	case nil, unix.ENOENT, unix.ENOTDIR:
 		return nil
 	}
 	return &os.PathError{Op: "remove target", Path: target, Err: err}

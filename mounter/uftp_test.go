@@ -77,7 +77,7 @@ func TestServerErrors(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.Dir(), "file"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	closed, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func NewLocal(ctx context.Context, k *Keeper) (*Client, error) {
 		_ = far.Close()
 		return nil, err
 	}
-	if !k.ServeConn(far) {
+	if !k.ServeConn(far) { //nolint:contextcheck // a connection outlives the call that makes it
 		_ = near.Close()
 		return nil, fmt.Errorf("keeper: %w", os.ErrClosed)
 	}

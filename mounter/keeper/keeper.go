@@ -165,7 +165,7 @@ func (k *Keeper) Serve(ctx context.Context, l *net.UnixListener) error {
 			_ = c.Close()
 			continue
 		}
-		if !k.ServeConn(c) {
+		if !k.ServeConn(c) { //nolint:contextcheck // a connection lives as long as the keeper, not as the listener
 			return nil
 		}
 	}
@@ -177,7 +177,7 @@ func (k *Keeper) checkPeer(c *net.UnixConn) error {
 	if err != nil {
 		return err
 	}
-	if uid == 0 || uid == uint32(os.Geteuid()) || slices.Contains(k.cfg.AllowUIDs, uid) {
+	if uid == 0 || int64(uid) == int64(os.Geteuid()) || slices.Contains(k.cfg.AllowUIDs, uid) {
 		return nil
 	}
 	return fmt.Errorf("user %d: %w", uid, fs.ErrPermission)

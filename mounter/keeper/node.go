@@ -71,18 +71,18 @@ func (n *nodeConn) create(ctx context.Context, r *wire.Request) error {
 		return err
 	}
 	k := n.keeper
-	process, err := startProcess(k.cfg)
+	process, err := startProcess(ctx, k.cfg)
 	if err != nil {
 		_ = credential.Close()
 		return err
 	}
 	m := &mount{name: p.Name, spec: p.Spec, note: p.Note, credential: credential, process: process}
 	if err := k.add(m); err != nil {
-		process.stop(canceled(), 0, 0)
+		process.stop(ctx, 0, 0)
 		m.close()
 		return err
 	}
-	k.log.Info("worker started", "mount", m.name, process.attrs())
+	k.log.Info("worker started", "mount", m.name, "worker_pid", process.pid())
 	n.mu.Lock()
 	n.created[m.name] = struct{}{}
 	n.mu.Unlock()
@@ -91,7 +91,7 @@ func (n *nodeConn) create(ctx context.Context, r *wire.Request) error {
 		k.markRemoving(m)
 		process.stop(ctx, 0, termGrace)
 		n.forget(m.name)
-		return process.explain(err)
+		return process.explain(ctx, err)
 	}
 	return nil
 }
@@ -121,7 +121,7 @@ func (n *nodeConn) serve(ctx context.Context, r *wire.Request) (*wire.ServeResul
 	_, err = m.process.peer.Call(ctx, wire.WorkerServe, wire.ServeParams{Init: p.Init}, &result, device)
 	if err != nil {
 		_ = device.Close()
-		return nil, m.process.explain(err)
+		return nil, m.process.explain(ctx, err)
 	}
 	n.forget(m.name)
 	k.mu.Lock()
@@ -165,7 +165,7 @@ func (k *Keeper) refresh(ctx context.Context, r *wire.Request) error {
 	}
 	_, err = m.process.peer.Call(ctx, wire.WorkerRefresh, wire.RefreshParams{Apply: p.Apply}, nil, credential)
 	if err != nil {
-		return m.process.explain(err)
+		return m.process.explain(ctx, err)
 	}
 	if p.Apply {
 		k.mu.Lock()
@@ -188,7 +188,7 @@ func (k *Keeper) stats(ctx context.Context, r *wire.Request) (*volume.Stats, err
 	}
 	var stats volume.Stats
 	if _, err := m.process.peer.Call(ctx, wire.WorkerStats, struct{}{}, &stats); err != nil {
-		return nil, m.process.explain(err)
+		return nil, m.process.explain(ctx, err)
 	}
 	return &stats, nil
 }
@@ -224,7 +224,7 @@ func (k *Keeper) get(r *wire.Request) (any, []*wire.FD, error) {
 		return nil, nil, err
 	}
 	return wire.GetResult{
-		Spec: m.spec, Note: m.note, Init: m.init, Reply: m.reply, PID: m.process.cmd.Process.Pid,
+		Spec: m.spec, Note: m.note, Init: m.init, Reply: m.reply, PID: m.process.pid(),
 	}, []*wire.FD{device}, nil
 }
 
@@ -252,11 +252,4 @@ func (k *Keeper) markRemoving(m *mount) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	m.removing = true
-}
-
-// canceled returns a context that has ended.
-func canceled() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"runtime"
@@ -30,7 +29,7 @@ type process struct {
 // startProcess starts a worker. It gets a socket and nothing else: no argument
 // but its hidden name, a minimal environment, its own session (a terminal's
 // signals are not for it), and no way to gain privileges.
-func startProcess(cfg Config) (*process, error) {
+func startProcess(ctx context.Context, cfg Config) (*process, error) {
 	ours, theirs, err := wire.Pair()
 	if err != nil {
 		return nil, err
@@ -74,7 +73,7 @@ func startProcess(cfg Config) (*process, error) {
 	}
 	p := &process{
 		cmd:    cmd,
-		peer:   wire.NewPeer(context.Background(), conn, wire.PeerConfig{}),
+		peer:   wire.NewPeer(context.WithoutCancel(ctx), conn, wire.PeerConfig{}),
 		exited: make(chan struct{}),
 	}
 	go func() {
@@ -158,13 +157,12 @@ func (p *process) reason() string { return p.cmd.ProcessState.String() }
 // clean reports whether the worker ended with everything uploaded.
 func (p *process) clean() bool { return p.cmd.ProcessState.Success() }
 
-// attrs is what logs say of a worker.
-func (p *process) attrs() slog.Attr { return slog.Int("worker_pid", p.cmd.Process.Pid) }
+func (p *process) pid() int { return p.cmd.Process.Pid }
 
 // explain adds the reason to the error of a call that a dying worker left
 // unanswered. Its connection ends a moment before it can be waited for.
-func (p *process) explain(err error) error {
-	if !errors.Is(err, wire.ErrClosed) || !p.wait(context.Background(), time.Second) {
+func (p *process) explain(ctx context.Context, err error) error {
+	if !errors.Is(err, wire.ErrClosed) || !p.wait(context.WithoutCancel(ctx), time.Second) {
 		return err
 	}
 	return fmt.Errorf("worker died: %s: %w", p.reason(), err)

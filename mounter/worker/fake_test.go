@@ -67,7 +67,7 @@ func (f *fakeFS) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, o
 	}
 	switch name {
 	case "f":
-		out.NodeId, out.Generation, out.Attr.Mode, out.Attr.Size = 2, 7, fuse.S_IFREG|0o644, 42
+		out.NodeId, out.Generation, out.Mode, out.Size = 2, 7, fuse.S_IFREG|0o644, 42
 		return fuse.OK
 	case "panic":
 		panic("asked for it")
@@ -102,7 +102,7 @@ func (f *fakeFS) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEn
 		return fuse.OK
 	}
 	e := out.AddDirLookupEntry(fuse.DirEntry{Name: "f", Ino: 2, Mode: fuse.S_IFREG, Off: 1})
-	e.NodeId, e.Attr.Size = 2, 42
+	e.NodeId, e.Size = 2, 42
 	return fuse.OK
 }
 

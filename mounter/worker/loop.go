@@ -4,13 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
 
 	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
 )
@@ -43,8 +40,7 @@ type loop struct {
 	log  *slog.Logger
 	pool struct{ request, small, medium, large bufferPool }
 
-	dev *os.File // nonblocking, in Go's poller: a deadline wakes its readers
-	raw syscall.RawConn
+	dev *device
 
 	group sync.WaitGroup // readers and handlers
 
@@ -89,17 +85,10 @@ func (l *loop) negotiate(init []byte) ([]byte, error) {
 
 // attach gives the loop its device. Every copy of the open file becomes
 // nonblocking by it.
-func (l *loop) attach(device *wire.FD) error {
-	if err := unix.SetNonblock(device.Int(), true); err != nil {
-		return fmt.Errorf("device: %w", err)
-	}
-	l.dev = os.NewFile(uintptr(device.Release()), "/dev/fuse")
-	raw, err := l.dev.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("device: %w", err)
-	}
-	l.raw = raw
-	return nil
+func (l *loop) attach(fd *wire.FD) error {
+	d, err := newDevice(fd, spareReaders)
+	l.dev = d
+	return err
 }
 
 // run serves until the kernel ends the connection (gone is true) or stop is
@@ -110,7 +99,7 @@ func (l *loop) run() (gone bool) {
 	l.mu.Unlock()
 	l.group.Go(l.serve)
 	l.group.Wait()
-	_ = l.dev.Close()
+	l.dev.close()
 	return l.gone
 }
 
@@ -121,9 +110,7 @@ func (l *loop) stop() {
 	l.stopping = true
 	l.room.Broadcast()
 	l.mu.Unlock()
-	if l.dev != nil {
-		_ = l.dev.SetReadDeadline(time.Unix(1, 0))
-	}
+	l.dev.wakeReaders()
 }
 
 // serve is a reader that becomes a handler when it has read something.
@@ -150,7 +137,7 @@ func (l *loop) serve() {
 }
 
 // read returns the next request. Its error is errStopping, or what the device
-// said.
+// said. At most spareReaders goroutines are in it.
 func (l *loop) read() (*request, error) {
 	l.mu.Lock()
 	for !l.stopping && (len(l.waiting) >= maxWaiting || l.waitingBytes >= maxWaitingBytes) {
@@ -161,37 +148,15 @@ func (l *loop) read() (*request, error) {
 	if stopping {
 		return nil, errStopping
 	}
-	var r *request
-	var err error
 	// The buffer is taken when the device has something for us, not while we
 	// wait: an idle mount has none.
-	waitErr := l.raw.Read(func(fd uintptr) bool {
-		for {
-			r, err = l.readInto(int(fd))
-			switch err {
-			case syscall.EINTR, syscall.ENOENT:
-				continue // ENOENT: the request was interrupted before we had it
-			case syscall.EAGAIN:
-				return false
-			}
-			return true
-		}
+	var r *request
+	err := l.dev.read(func(fd int) (err error) {
+		r, err = l.readInto(fd)
+		return err
 	})
-	if waitErr == nil {
-		return r, err
-	}
-	if errors.Is(waitErr, os.ErrDeadlineExceeded) {
-		return nil, errStopping
-	}
-	// The poller saw no more than that something is wrong with the device,
-	// which is how the end of a mount looks to it. The device knows better.
-	if cerr := l.raw.Control(func(fd uintptr) { r, err = l.readInto(int(fd)) }); cerr != nil || err == syscall.EAGAIN {
-		return nil, waitErr
-	}
 	return r, err
 }
-
-var errStopping = errors.New("stopping")
 
 func (l *loop) readInto(fd int) (*request, error) {
 	buf := l.pool.request.get()
@@ -364,17 +329,9 @@ func (l *loop) replyPool(size int) *bufferPool {
 // reply writes b to the device. Writers do not exclude one another: the kernel
 // takes each reply whole.
 func (l *loop) reply(b []byte) {
-	var err error
-	closed := l.raw.Control(func(fd uintptr) {
-		for {
-			if _, err = syscall.Write(int(fd), b); err != syscall.EINTR {
-				return
-			}
-		}
-	})
-	switch {
-	case closed != nil, err == nil, ended(err):
-	case err == syscall.ENOENT: // interrupted or aborted meanwhile: nobody waits
+	switch err := l.dev.write(b); {
+	case err == nil, ended(err):
+	case errors.Is(err, syscall.ENOENT): // interrupted or aborted meanwhile: nobody waits
 	default:
 		l.log.Error("writing a reply", "err", err, "bytes", len(b))
 	}

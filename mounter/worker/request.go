@@ -3,7 +3,6 @@ package worker
 import (
 	"encoding/binary"
 	"sync"
-	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -109,7 +108,7 @@ func (r *request) inputCost() int {
 func errorReply(unique uint64, status fuse.Status) []byte {
 	b := make([]byte, outHeaderSize)
 	binary.NativeEndian.PutUint32(b, outHeaderSize)
-	binary.NativeEndian.PutUint32(b[4:], uint32(-int32(status)))
+	binary.NativeEndian.PutUint32(b[4:], uint32(-int32(status))) //nolint:gosec // negative on the wire
 	binary.NativeEndian.PutUint64(b[8:], unique)
 	return b
 }
@@ -117,7 +116,7 @@ func errorReply(unique uint64, status fuse.Status) []byte {
 // interruptRequest is the request with which the kernel interrupts another.
 func interruptRequest(unique uint64) []byte {
 	b := make([]byte, inHeaderSize+8)
-	binary.NativeEndian.PutUint32(b, uint32(len(b)))
+	binary.NativeEndian.PutUint32(b, uint32(len(b))) //nolint:gosec // 48
 	binary.NativeEndian.PutUint32(b[4:], opInterrupt)
 	binary.NativeEndian.PutUint64(b[8:], unique|1) // FUSE_INT_REQ_BIT
 	binary.NativeEndian.PutUint64(b[inHeaderSize:], unique)
@@ -140,8 +139,3 @@ func (p *bufferPool) get() *[]byte {
 }
 
 func (p *bufferPool) put(b *[]byte) { p.pool.Put(b) }
-
-// ended reports whether err says that the mount is gone.
-func ended(err error) bool {
-	return err == syscall.ENODEV || err == syscall.ECONNABORTED || err == syscall.EPERM
-}

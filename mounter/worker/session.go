@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
-	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -210,12 +209,13 @@ func (s *session) stats(ctx context.Context) (volume.Stats, error) {
 	}
 	var out fuse.StatfsOut
 	if status := vol.FS.StatFs(ctx.Done(), &fuse.InHeader{NodeId: fuse.FUSE_ROOT_ID}, &out); !status.Ok() {
-		return volume.Stats{}, fmt.Errorf("statfs: %w", syscall.Errno(status))
+		return volume.Stats{}, fmt.Errorf("statfs: %v", status)
 	}
-	size := int64(max(out.Frsize, out.Bsize, 1))
-	if out.Frsize != 0 {
-		size = int64(out.Frsize)
+	size := int64(out.Frsize)
+	if size == 0 {
+		size = int64(out.Bsize)
 	}
+	//nolint:gosec // sizes of file systems fit
 	return volume.Stats{
 		TotalBytes:      int64(out.Blocks) * size,
 		AvailableBytes:  int64(out.Bavail) * size,

@@ -11,7 +11,7 @@ import (
 
 // causes names every cause that crosses a process boundary. The first that
 // matches is sent, so a special case stands before the general one.
-var causes = []struct {
+var causes = []struct { //nolint:gochecknoglobals // a table that nobody changes
 	name string
 	err  error
 }{
