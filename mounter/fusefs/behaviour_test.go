@@ -108,7 +108,7 @@ func TestUnlinkOpen(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "hidden file removed", func() bool { return len(names(t, m.remote.root)) == 0 })
+	eventually(t, "hidden file removed", func() bool { return len(names(t, m.root)) == 0 })
 	eventually(t, "nodes forgotten", func() bool { return m.fs.Stats().Handles == 0 && m.fs.Stats().Spool.Files == 0 })
 }
 
@@ -164,7 +164,7 @@ func TestRename(t *testing.T) {
 		t.Errorf("listed: %q", got)
 	}
 	old.Close()
-	eventually(t, "hidden file removed", func() bool { return len(names(t, m.remote.root)) == 2 })
+	eventually(t, "hidden file removed", func() bool { return len(names(t, m.root)) == 2 })
 
 	// Flags and refusals.
 	write(t, m.path("x"), "x")
@@ -212,7 +212,7 @@ func TestRenameFailsOverOpen(t *testing.T) {
 	}
 	m.remote.setFault(nil)
 	wantFile(t, m.path("b"), "b")
-	if got := names(t, m.remote.root); !slices.Equal(got, []string{"a", "b"}) {
+	if got := names(t, m.root); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("on the server: %q", got)
 	}
 	if fi, err := b.Stat(); err != nil || fi.Sys().(*syscall.Stat_t).Nlink != 1 {
@@ -437,7 +437,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, tc.err, tc.want)
 		}
 	}
-	if got := names(t, m.remote.root); !slices.Equal(got, []string{"f"}) {
+	if got := names(t, m.root); !slices.Equal(got, []string{"f"}) {
 		t.Errorf("on the server: %q", got)
 	}
 	var st unix.Statfs_t
@@ -562,7 +562,7 @@ func TestForeignChangesShow(t *testing.T) {
 	if _, err := os.Stat(m.path("f")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("removed: %v", err)
 	}
-	if err := os.RemoveAll(filepath.Join(m.remote.root, "f")); err != nil {
+	if err := os.RemoveAll(filepath.Join(m.root, "f")); err != nil {
 		t.Fatal(err)
 	}
 }

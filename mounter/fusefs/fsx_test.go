@@ -22,7 +22,14 @@ var (
 	fsxSeed = flag.Uint64("fsx.seed", 1, "first seed of TestFsx")
 )
 
-// TestFsx is the random test: settings, and faults of the server, that a
+// TestFsxServers is the random test on each kind of server.
+func TestFsxServers(t *testing.T) {
+	eachServer(t, func(t *testing.T, mount mountFunc) {
+		testFsx(t, mount(t, func(c *fusefs.Config) { c.Spec.CacheSize = 1 << 20 }), *fsxSeed, *fsxOps/4, false)
+	})
+}
+
+// TestFsx is the random test with settings, and faults of the server, that a
 // program must not notice.
 func TestFsx(t *testing.T) {
 	settings := []struct {
@@ -52,29 +59,37 @@ func TestFsx(t *testing.T) {
 			if s.faults {
 				m.remote.setFault(uploadFaults(seed))
 			}
-			final := filepath.Join(t.TempDir(), "final")
-			err := runFsx(t, fsxtest.Config{
-				Dir: m.dir, Seed: seed, Ops: *fsxOps / len(settings), Direct: true, Final: final, MaxSize: 512 << 10, FailingSync: s.faults,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			m.remote.setFault(nil)
-			if err := m.fs.Drain(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			b, err := os.ReadFile(final)
-			if err != nil {
-				t.Fatal(err)
-			}
-			name, want, _ := strings.Cut(string(b), "\n")
-			got, err := os.ReadFile(m.served(name))
-			if err != nil || !bytes.Equal(got, []byte(want)) {
-				t.Errorf("what the server has is not what was written (%v)", err)
-			}
-			t.Logf("%+v", m.fs.Stats())
+			testFsx(t, m, seed, *fsxOps/len(settings), s.faults)
 		})
 	}
+}
+
+// testFsx does one run, and looks at the server afterwards.
+func testFsx(t *testing.T, m *mounted, seed uint64, ops int, failing bool) {
+	t.Helper()
+	final := filepath.Join(t.TempDir(), "final")
+	err := runFsx(t, fsxtest.Config{
+		Dir: m.dir, Seed: seed, Ops: ops, Direct: true, Final: final, MaxSize: 512 << 10, FailingSync: failing,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.remote != nil {
+		m.remote.setFault(nil)
+	}
+	if err := m.fs.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(final)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, want, _ := strings.Cut(string(b), "\n")
+	got, err := os.ReadFile(m.served(name))
+	if err != nil || !bytes.Equal(got, []byte(want)) {
+		t.Errorf("what the server has is not what was written (%v)", err)
+	}
+	t.Logf("%+v", m.fs.Stats())
 }
 
 // uploadFaults lets some writes fail: before the server has the data, or after,

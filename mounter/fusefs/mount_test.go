@@ -26,13 +26,14 @@ func TestMain(m *testing.M) {
 type mounted struct {
 	fs     *fusefs.FS
 	dir    string // where it is mounted
+	root   string // what the server serves
 	remote *dirRemote
 }
 
 // path returns the path of a name below the mount, served that below the
 // served directory.
 func (m *mounted) path(name string) string   { return filepath.Join(m.dir, name) }
-func (m *mounted) served(name string) string { return filepath.Join(m.remote.root, name) }
+func (m *mounted) served(name string) string { return filepath.Join(m.root, name) }
 
 // testSpec is a volume whose limits are small enough to be met.
 func testSpec() volume.Spec {
@@ -50,6 +51,14 @@ func testSpec() volume.Spec {
 func mountDir(t *testing.T, change func(*fusefs.Config)) *mounted {
 	t.Helper()
 	remote := &dirRemote{root: t.TempDir()}
+	m := mountRemote(t, remote, remote.root, change)
+	m.remote = remote
+	return m
+}
+
+// mountRemote mounts a server's directory, which is root here.
+func mountRemote(t *testing.T, remote fusefs.Remote, root string, change func(*fusefs.Config)) *mounted {
+	t.Helper()
 	cfg := fusefs.Config{
 		Remote:         remote,
 		Spec:           testSpec(),
@@ -64,7 +73,7 @@ func mountDir(t *testing.T, change func(*fusefs.Config)) *mounted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &mounted{fs: fs, dir: serve(t, fs), remote: remote}
+	return &mounted{fs: fs, dir: serve(t, fs), root: root}
 }
 
 // serve mounts fs until the end of the test, or skips the test.

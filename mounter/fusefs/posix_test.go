@@ -20,26 +20,21 @@ var notApplicable = map[string]string{
 }
 
 func TestPosix(t *testing.T) {
-	for name, f := range posixtest.All {
-		t.Run(name, func(t *testing.T) {
-			if why := notApplicable[name]; why != "" {
-				t.Skip(why)
-			}
-			m := mountDir(t, nil)
-			f(t, m.dir)
-		})
-	}
+	eachServer(t, func(t *testing.T, mount mountFunc) { testPosix(t, mount, nil) })
 }
 
 // TestPosixUncached runs the cases without any caching of the kernel's.
 func TestPosixUncached(t *testing.T) {
+	testPosix(t, mountDir, func(cfg *fusefs.Config) { cfg.Spec.AttrTimeout, cfg.Spec.EntryTimeout = 0, 0 })
+}
+
+func testPosix(t *testing.T, mount mountFunc, change func(*fusefs.Config)) {
 	for name, f := range posixtest.All {
 		t.Run(name, func(t *testing.T) {
 			if why := notApplicable[name]; why != "" {
 				t.Skip(why)
 			}
-			m := mountDir(t, func(cfg *fusefs.Config) { cfg.Spec.AttrTimeout, cfg.Spec.EntryTimeout = 0, 0 })
-			f(t, m.dir)
+			f(t, mount(t, change).dir)
 		})
 	}
 }

@@ -44,14 +44,25 @@ func makeTree(t *testing.T) string {
 	return dir
 }
 
+// TestPrograms runs what people use on mounts of each kind of server.
+func TestPrograms(t *testing.T) {
+	eachServer(t, func(t *testing.T, mount mountFunc) {
+		for name, f := range map[string]func(*testing.T, *mounted){
+			"copy": testProgramsCopy, "rsync": testProgramsRsync, "git": testProgramsGit,
+			"sqlite": testProgramsSQLite, "dd": testProgramsDD, "parallel readers": testProgramsParallelReaders,
+		} {
+			t.Run(name, func(t *testing.T) { f(t, mount(t, nil)) })
+		}
+	})
+}
+
 // shell runs a script in which $M is the mount.
 func (m *mounted) shell(t *testing.T, dir, script string) string {
 	t.Helper()
 	return command(t, dir, "sh", "-euc", "M="+m.dir+"\n"+script)
 }
 
-func TestProgramsCopy(t *testing.T) {
-	m := mountDir(t, nil)
+func testProgramsCopy(t *testing.T, m *mounted) {
 	tree := makeTree(t)
 	back := t.TempDir()
 	m.shell(t, back, fmt.Sprintf(`
@@ -70,13 +81,12 @@ func TestProgramsCopy(t *testing.T) {
 		t.Errorf("cp -a kept modes, sizes or times not:\n%s", out)
 	}
 	m.shell(t, back, `find $M | wc -l; rm -rf $M/*`)
-	if left, err := os.ReadDir(m.remote.root); err != nil || len(left) != 0 {
+	if left, err := os.ReadDir(m.root); err != nil || len(left) != 0 {
 		t.Errorf("left on the server: %v, %v", left, err)
 	}
 }
 
-func TestProgramsRsync(t *testing.T) {
-	m := mountDir(t, nil)
+func testProgramsRsync(t *testing.T, m *mounted) {
 	tree := makeTree(t)
 	command(t, tree, "rsync", "-a", tree+"/", m.path("sync"))
 	if out := command(t, tree, "rsync", "-ai", tree+"/", m.path("sync")); strings.Contains(out, ">f") {
@@ -85,8 +95,7 @@ func TestProgramsRsync(t *testing.T) {
 	command(t, tree, "diff", "-r", tree, m.path("sync"))
 }
 
-func TestProgramsGit(t *testing.T) {
-	m := mountDir(t, nil)
+func testProgramsGit(t *testing.T, m *mounted) {
 	src := t.TempDir()
 	m.shell(t, src, `
 		git init -q repo && cd repo
@@ -111,8 +120,7 @@ func TestProgramsGit(t *testing.T) {
 	`)
 }
 
-func TestProgramsSQLite(t *testing.T) {
-	m := mountDir(t, nil)
+func testProgramsSQLite(t *testing.T, m *mounted) {
 	out := m.shell(t, m.dir, `
 		sqlite3 data.db "create table t (a integer primary key, b text);"
 		for k in 1 2 3; do
@@ -125,13 +133,12 @@ func TestProgramsSQLite(t *testing.T) {
 	if want := "ok\n4000\ntruncate\nok\n"; out != want {
 		t.Errorf("got %q, want %q", out, want)
 	}
-	if out := command(t, m.remote.root, "sqlite3", "data.db", "pragma integrity_check"); out != "ok\n" {
+	if out := command(t, m.root, "sqlite3", "data.db", "pragma integrity_check"); out != "ok\n" {
 		t.Errorf("on the server: %s", out)
 	}
 }
 
-func TestProgramsDD(t *testing.T) {
-	m := mountDir(t, nil)
+func testProgramsDD(t *testing.T, m *mounted) {
 	m.shell(t, t.TempDir(), `
 		head -c 3000000 /dev/urandom > local
 		cp local $M/f
@@ -151,9 +158,8 @@ func TestProgramsDD(t *testing.T) {
 	`)
 }
 
-// TestProgramsParallelReaders reads one file at random from many processes.
-func TestProgramsParallelReaders(t *testing.T) {
-	m := mountDir(t, nil)
+// testProgramsParallelReaders reads one file at random from many processes.
+func testProgramsParallelReaders(t *testing.T, m *mounted) {
 	m.shell(t, t.TempDir(), `
 		head -c 20000000 /dev/urandom > local
 		cp local $M/f

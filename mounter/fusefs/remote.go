@@ -25,7 +25,9 @@ type Remote interface {
 	Chtimes(ctx context.Context, path string, mtime time.Time) error
 }
 
-// bounded is a Remote that gives every call of another at most timeout.
+// bounded is a Remote that gives every call of another at most timeout, but for
+// Truncate, which may copy a large file: piece by piece, each of which the
+// client gives as long.
 type bounded struct {
 	remote  Remote
 	timeout time.Duration
@@ -64,7 +66,7 @@ func (b bounded) Create(ctx context.Context, path string) error {
 }
 
 func (b bounded) Truncate(ctx context.Context, path string, size int64) error {
-	return b.do(ctx, func(ctx context.Context) error { return b.remote.Truncate(ctx, path, size) })
+	return b.remote.Truncate(ctx, path, size)
 }
 
 func (b bounded) Mkdir(ctx context.Context, path string) error {

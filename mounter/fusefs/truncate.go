@@ -30,7 +30,12 @@ func (fs *FS) truncate(ctx context.Context, n *node, path string, size int64) er
 		return err
 	}
 	return fs.change(ctx, n, path, func() error {
-		return fs.withWriteMode(ctx, n, path, func() error { return fs.server.Truncate(ctx, path, size) })
+		return fs.withWriteMode(ctx, n, path, func() error {
+			if size == 0 { // also if it is empty: it gets another time
+				return fs.server.Create(ctx, path)
+			}
+			return fs.server.Truncate(ctx, path, size)
+		})
 	}, func(_, after uftp.Info) error {
 		if after.Size != size {
 			return fmt.Errorf("server has %d bytes after truncation to %d: %w", after.Size, size, io.ErrShortWrite)

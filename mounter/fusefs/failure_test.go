@@ -1,0 +1,235 @@
+package fusefs_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/csi-uftp/csi-uftp/mounter/fusefs"
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+// failing makes the calls of some operations fail.
+func failing(err error, ops ...string) func(context.Context, string, string) error {
+	return func(_ context.Context, op, _ string) error {
+		if slices.Contains(ops, op) {
+			return err
+		}
+		return nil
+	}
+}
+
+func TestUploadErrorAtClose(t *testing.T) {
+	for name, tc := range map[string]struct{ cause, want error }{
+		"server away":   {uftp.ErrUnavailable, syscall.EIO},
+		"disk full":     {syscall.ENOSPC, syscall.ENOSPC},
+		"over quota":    {syscall.EDQUOT, syscall.EDQUOT},
+		"no permission": {fs.ErrPermission, syscall.EACCES},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := mountDir(t, func(c *fusefs.Config) { c.Logger = nil })
+			f := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
+			g := openFile(t, m.path("f"), os.O_WRONLY)
+			reader := openFile(t, m.path("f"), os.O_RDONLY)
+			f.WriteString("data")
+			g.WriteAt([]byte("more"), 4)
+			m.remote.setFault(failing(tc.cause, "write"))
+			if err := f.Sync(); !errors.Is(err, tc.want) {
+				t.Errorf("fsync: %v, want %v", err, tc.want)
+			}
+			if err := f.Close(); !errors.Is(err, tc.want) {
+				t.Errorf("close of one writer: %v, want %v", err, tc.want)
+			}
+			if err := g.Sync(); !errors.Is(err, tc.want) {
+				t.Errorf("fsync of the other writer: %v, want %v", err, tc.want)
+			}
+			if err := g.Close(); !errors.Is(err, tc.want) {
+				t.Errorf("close of the other writer: %v, want %v", err, tc.want)
+			}
+			if err := reader.Close(); err != nil {
+				t.Errorf("close of a reader: %v", err)
+			}
+			// The data is still there, and goes up once it can.
+			wantFile(t, m.path("f"), "datamore")
+			if st := m.fs.Stats(); st.Failing["f"] == nil || st.Spool.Dirty != 8 {
+				t.Errorf("stats: %+v", st)
+			}
+			m.remote.setFault(nil)
+			eventually(t, "upload retried", func() bool { return m.fs.Stats().Spool.Dirty == 0 })
+			wantFile(t, m.served("f"), "datamore")
+			if st := m.fs.Stats(); len(st.Failing) != 0 {
+				t.Errorf("still failing: %v", st.Failing)
+			}
+		})
+	}
+}
+
+// TestUnconfirmedSize: the server says that all is well and has less.
+func TestUnconfirmedSize(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.Logger = nil })
+	f := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
+	f.WriteString("0123456789")
+	m.remote.setFault(func(_ context.Context, op, _ string) error {
+		if op == "written" {
+			return os.Truncate(m.served("f"), 5)
+		}
+		return nil
+	})
+	if err := f.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("fsync: %v, want EIO", err)
+	}
+	m.remote.setFault(nil)
+	if err := f.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	wantFile(t, m.served("f"), "0123456789")
+}
+
+// TestRemovedWhileDirty: what others removed is not made anew.
+func TestRemovedWhileDirty(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.Logger, c.Spec.AttrTimeout = nil, 0 })
+	f := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
+	f.WriteString("data")
+	if err := os.Remove(m.served("f")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := f.Sync(); !errors.Is(err, syscall.ESTALE) {
+			t.Errorf("fsync: %v, want ESTALE", err)
+		}
+	}
+	if err := f.Close(); !errors.Is(err, syscall.ESTALE) {
+		t.Errorf("close: %v, want ESTALE", err)
+	}
+	eventually(t, "data dropped", func() bool { return m.fs.Stats().Spool.Files == 0 })
+	if got := names(t, m.root); len(got) != 0 {
+		t.Errorf("on the server: %q", got)
+	}
+	if _, err := os.Stat(m.path("f")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("stat: %v", err)
+	}
+}
+
+// TestBackPressure writes more than may be dirty while the server is slow, and
+// while it is away.
+func TestBackPressure(t *testing.T) {
+	const limit = 1 << 20
+	m := mountDir(t, func(c *fusefs.Config) {
+		c.Logger, c.Spec.DirtyLimit, c.Spec.IOTimeout = nil, limit, 300*time.Millisecond
+	})
+	var most atomic.Int64
+	m.remote.setFault(func(_ context.Context, op, _ string) error {
+		most.Store(max(most.Load(), m.fs.Stats().Spool.Used))
+		return nil
+	})
+	data := strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB
+	write(t, m.path("f"), data)
+	wantFile(t, m.served("f"), data)
+	if most.Load() > limit || most.Load() < limit/4 {
+		t.Errorf("at most %d bytes in the spool, limit %d", most.Load(), limit)
+	}
+
+	m.remote.setFault(failing(uftp.ErrUnavailable, "write"))
+	g := openFile(t, m.path("g"), os.O_RDWR|os.O_CREATE)
+	if n, err := g.WriteString(data); !errors.Is(err, syscall.EIO) || n > limit {
+		t.Errorf("writing while the server is away: %d bytes, %v; want EIO", n, err)
+	}
+	m.remote.setFault(nil)
+}
+
+// TestTimeout: a server that says nothing does not hang a program for ever.
+func TestTimeout(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.Logger, c.Spec.IOTimeout = nil, 100*time.Millisecond })
+	write(t, m.served("f"), "x")
+	m.remote.setFault(func(ctx context.Context, _, _ string) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if _, err := os.Stat(m.path("f")); !errors.Is(err, syscall.ETIMEDOUT) {
+		t.Errorf("stat: %v, want ETIMEDOUT", err)
+	}
+	m.remote.setFault(nil)
+	wantFile(t, m.path("f"), "x")
+}
+
+// TestBackgroundUpload: data goes up although nobody closes or syncs.
+func TestBackgroundUpload(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.WriteBackDelay = 20 * time.Millisecond })
+	f := openFile(t, m.path("log"), os.O_WRONLY|os.O_CREATE)
+	for _, line := range []string{"one\n", "two\n"} {
+		f.WriteString(line)
+		eventually(t, "line on the server", func() bool {
+			b, _ := os.ReadFile(m.served("log"))
+			return strings.HasSuffix(string(b), line)
+		})
+	}
+	wantFile(t, m.served("log"), "one\ntwo\n")
+	wantFile(t, m.path("log"), "one\ntwo\n")
+}
+
+func TestBackgroundUploadOfLargeData(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.WriteBackDelay = time.Hour })
+	f := openFile(t, m.path("f"), os.O_WRONLY|os.O_CREATE)
+	f.Write(make([]byte, 8<<20))
+	eventually(t, "upload without waiting", func() bool { return m.fs.Stats().Spool.Dirty == 0 })
+}
+
+func TestDrain(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.Logger, c.WriteBackDelay = nil, time.Hour })
+	f := openFile(t, m.path("f"), os.O_WRONLY|os.O_CREATE)
+	f.WriteString("data")
+	g := openFile(t, m.path("g"), os.O_WRONLY|os.O_CREATE)
+	g.WriteString("more")
+	m.remote.setFault(func(_ context.Context, op, path string) error {
+		if op == "write" && path == "g" {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	if err := m.fs.Drain(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("drain: %v, want ENOSPC", err)
+	}
+	wantFile(t, m.served("f"), "data")
+	m.remote.setFault(nil)
+	if err := m.fs.Drain(t.Context()); err != nil {
+		t.Errorf("drain: %v", err)
+	}
+	wantFile(t, m.served("g"), "more")
+}
+
+// TestHiddenRemovedLater: the server is away when the last handle is closed.
+func TestHiddenRemovedLater(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.Logger = nil })
+	f := openFile(t, m.path("f"), os.O_WRONLY|os.O_CREATE)
+	f.WriteString("data")
+	if err := os.Remove(m.path("f")); err != nil {
+		t.Fatal(err)
+	}
+	m.remote.setFault(failing(uftp.ErrUnavailable, "remove"))
+	if err := f.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	eventually(t, "removal failed", func() bool { return len(m.fs.Stats().Failing) > 0 })
+	m.remote.setFault(nil)
+	eventually(t, "removed", func() bool { return len(names(t, m.root)) == 0 })
+	eventually(t, "forgotten", func() bool { return len(m.fs.Stats().Failing) == 0 })
+}
+
+// TestReadErrors: an error of a read is that read's alone.
+func TestReadErrors(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.Logger = nil })
+	write(t, m.served("f"), "content")
+	m.remote.setFault(failing(uftp.ErrUnavailable, "read"))
+	if _, err := os.ReadFile(m.path("f")); !errors.Is(err, syscall.EIO) {
+		t.Errorf("read: %v, want EIO", err)
+	}
+	m.remote.setFault(nil)
+	wantFile(t, m.path("f"), "content")
+}
