@@ -22,8 +22,8 @@ import (
 // The environment variables that hold credentials.
 const (
 	envUser     = "UFTP_USER"
-	envPassword = "UFTP_PASSWORD" //nolint:gosec // a name
-	envToken    = "UFTP_TOKEN"    //nolint:gosec // a name
+	envPassword = "UFTP_PASSWORD"
+	envToken    = "UFTP_TOKEN" //nolint:gosec // a name
 )
 
 func helpCredentials() *cobra.Command {
@@ -192,7 +192,7 @@ func (a *app) sshKey(user, file string, passphrase uftp.Secret) (uftp.Credential
 	if user == "" {
 		return nil, usageErrorf("an SSH key needs the user's name: give --user NAME or set %s", envUser)
 	}
-	text, err := os.ReadFile(file)
+	text, err := os.ReadFile(file) //nolint:gosec // the user names it
 	if err != nil {
 		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 			err = pathErr.Err // its kind would read as the remote path's

@@ -90,19 +90,22 @@ func (a *app) fail(err error) int {
 	if code, ok := errors.AsType[codeError](err); ok {
 		return int(code)
 	}
+	o := outcomeOf(err)
 	line := strings.Join(strings.Fields(err.Error()), " ")
-	for _, o := range outcomes() {
-		for _, cause := range o.causes {
-			if !errors.Is(err, cause) {
-				continue
-			}
-			if o.advice != "" {
-				line += "; " + o.advice
-			}
-			fmt.Fprintln(a.stderr, "csi-uftp:", line)
-			return o.code
-		}
+	if o.advice != "" {
+		line += "; " + o.advice
 	}
 	fmt.Fprintln(a.stderr, "csi-uftp:", line)
-	return exitFailure
+	return o.code
+}
+
+func outcomeOf(err error) outcome {
+	for _, o := range outcomes() {
+		for _, cause := range o.causes {
+			if errors.Is(err, cause) {
+				return o
+			}
+		}
+	}
+	return outcome{code: exitFailure}
 }

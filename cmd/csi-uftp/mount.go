@@ -303,7 +303,7 @@ func (a *app) resumeMount(ctx context.Context, logFile string) error {
 	if logFile == "" {
 		logFile = os.DevNull
 	}
-	out, err := os.OpenFile(logFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	out, err := os.OpenFile(logFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600) //nolint:gosec // the user names it
 	if err != nil {
 		return usageErrorf("--log-file: %v", err)
 	}

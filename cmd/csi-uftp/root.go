@@ -73,7 +73,7 @@ tells how. Start with
 			root.AddCommand(c)
 		}
 	}
-	add(people, newMount(a), newUnmount(a), newLs(a), newCat(a), newAuth(a), newTestserver(a))
+	add(people, newMount(a), newUnmount(), newLs(a), newCat(a), newAuth(a), newTestserver(a))
 	add(services, newNode(a), newController(a), newKeeper(a))
 	root.AddCommand(newWorker(a), newVersion(a), helpCredentials(), helpExitCodes())
 	return root

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func newUnmount(a *app) *cobra.Command {
+func newUnmount() *cobra.Command {
 	var lazy bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
@@ -79,7 +79,7 @@ func fusermount(ctx context.Context, dir string, lazy bool) error {
 	if lazy {
 		args = append([]string{"-z"}, args...)
 	}
-	out, err := exec.CommandContext(ctx, "fusermount3", args...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "fusermount3", args...).CombinedOutput() //nolint:gosec // the directory comes last, after --
 	if errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("%w: unmounting needs root, or fusermount3 (Debian package fuse3)", fs.ErrPermission)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // version is set by the linker; see the Makefile.
-var version = "devel" //nolint:gochecknoglobals // -ldflags -X needs a variable
+var version = "devel"
 
 func newVersion(a *app) *cobra.Command {
 	var asJSON bool
