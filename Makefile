@@ -1,0 +1,72 @@
+# make help says what there is. Everything runs as root on a bare Debian 12 with
+# Go: what is missing is installed. The tests that need root, /dev/fuse or a
+# program that is not there skip themselves; make test lists them.
+
+GO        ?= go
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+FUZZTIME  ?= 10s
+IMAGE     ?= csi-uftp:latest
+GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# What the tests run: the race detector's C compiler, the programs that work on
+# live mounts, and the Python clients.
+PACKAGES  := ca-certificates gcc libc6-dev git sqlite3 rsync tar fuse3 util-linux \
+             python3 python3-venv python3-pycryptodome
+
+# The Python clients that test/pyclients.sh installs; the tests look there.
+export UFTP_PYCLIENTS ?= $(CURDIR)/build/pyclients
+
+.PHONY: help build test fuse-test sanity demo lint fuzz image image-tar clean packages
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the static binary, bin/csi-uftp
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/csi-uftp ./cmd/csi-uftp
+
+packages:
+	@test/packages.sh $(PACKAGES)
+	@test/pyclients.sh || echo "no Python clients: their test will be skipped" >&2
+
+test: packages ## format, vet, go.mod and all tests, with the race detector
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')); \
+		if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:" $$unformatted; exit 1; fi
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) run ./test/gotest -race -timeout 20m $(TESTFLAGS) ./...
+
+fuse-test: packages ## the tests on live mounts only
+	CGO_ENABLED=1 $(GO) run ./test/gotest -race -timeout 20m $(TESTFLAGS) ./mounter/... ./test/e2e/node/...
+
+sanity: ## csi-sanity on the driver, on live mounts
+	CGO_ENABLED=1 $(GO) run ./test/gotest -race -timeout 10m $(TESTFLAGS) ./test/sanity/...
+
+demo: build ## a volume published, read, written and timed, on a test server
+	$(GO) run ./test/demo -binary bin/csi-uftp
+
+lint: ## golangci-lint, staticcheck in it
+	$(GO) run $(GOLANGCI) run ./...
+
+fuzz: ## every fuzz target, FUZZTIME (10s) each
+	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+			echo "== $$(dirname "$$file") $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
+		done; \
+	done
+
+image: ## the container image, by docker or buildah
+	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then \
+		set -x; docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .; \
+	elif command -v buildah >/dev/null; then \
+		set -x; buildah build --build-arg VERSION=$(VERSION) -t $(IMAGE) .; \
+	else \
+		echo "there is no running Docker and no buildah; make image-tar builds the same image without" >&2; exit 1; \
+	fi
+
+image-tar: build ## the same image as build/csi-uftp.tar, without Docker
+	@mkdir -p build
+	$(GO) run ./test/ocitar -ref $(IMAGE) -out build/csi-uftp.tar bin/csi-uftp
+
+clean: ## remove what was built
+	rm -rf bin build
