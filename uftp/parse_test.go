@@ -338,7 +338,7 @@ func TestControlBoundsTheLibrary(t *testing.T) {
 }
 
 func FuzzReply(f *testing.F) {
-	for _, s := range []string{"200 OK", "211-x", "500 Error processing command 'X': [Errno 13] y", "229 (|||1|)", "227 (1,2,3,4,5,6)", "150 OK 5 bytes", "213 MD5 0-9 ab /x"} {
+	for _, s := range []string{"200 OK", "211-x", "500 Error processing command 'X': [Errno 13] y", "229 (|||1|)", "227 (1,2,3,4,5,6)", "100 (\n,0,1)", "150 OK 5 bytes", "213 MD5 0-9 ab /x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, line string) {

@@ -247,6 +247,7 @@ func parsePASV(text string) (host string, port int, err error) {
 }
 
 func validHost(host string) bool {
+	odd := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("[]/", r) }
 	u := url.URL{Host: "[" + host + "]"}
-	return host != "" && !strings.ContainsAny(host, " \t[]/") && u.Hostname() == host
+	return host != "" && !strings.ContainsFunc(host, odd) && u.Hostname() == host
 }
