@@ -124,7 +124,7 @@ func testRandomReads(t *testing.T, budget, block int64) {
 					t.Errorf("wrong bytes: file %d version %d at %d+%d", f, v, off, n)
 				}
 				switch {
-				case err == nil && n == len(p), err == io.EOF && off+int64(n) == k.Version.Size:
+				case err == nil && n == len(p), errors.Is(err, io.EOF) && off+int64(n) == k.Version.Size:
 					good.Add(1)
 				case errors.Is(err, blockcache.ErrStale):
 					stale.Add(1)
@@ -192,7 +192,7 @@ func TestSharedFlight(t *testing.T) {
 			}
 			close(gate)
 			for range 9 {
-				if err := <-errs; err != fail {
+				if err := <-errs; !errors.Is(err, fail) {
 					t.Errorf("reader: %v, want %v", err, fail)
 				}
 			}
@@ -306,7 +306,7 @@ func TestReadAtBounds(t *testing.T) {
 	} {
 		p := make([]byte, tc.len)
 		n, err := c.ReadAt(t.Context(), key, p, tc.off)
-		if n != tc.n || err != tc.err {
+		if n != tc.n || !errors.Is(err, tc.err) {
 			t.Errorf("at %d+%d: %d, %v; want %d, %v", tc.off, tc.len, n, err, tc.n, tc.err)
 		} else if n > 0 && !bytes.Equal(p[:n], want[tc.off:tc.off+int64(n)]) {
 			t.Errorf("at %d+%d: wrong bytes", tc.off, tc.len)

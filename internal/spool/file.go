@@ -158,8 +158,8 @@ func (f *file) freeClean() {
 func (f *file) bytes() int64 { return f.total }
 
 func (f *file) endBelow(size int64) int64 {
-	for i := len(f.extents) - 1; i >= 0; i-- {
-		if e := f.extents[i]; e.off < size {
+	for _, e := range slices.Backward(f.extents) {
+		if e.off < size {
 			return min(e.end, size)
 		}
 	}

@@ -116,8 +116,8 @@ func (fs *FS) attr(n *node, out *fuse.Attr) (valid time.Duration) {
 	}
 	*out = fuse.Attr{
 		Ino:     n.ino,
-		Size:    uint64(size),
-		Blocks:  uint64(size+511) / 512,
+		Size:    unsigned(size),
+		Blocks:  unsigned(size+511) / 512,
 		Mode:    fs.shownMode(n.info.Mode),
 		Nlink:   1, // of directories too: it means that it is not known
 		Owner:   fs.owner(),
@@ -161,7 +161,7 @@ func (fs *FS) shownMode(mode iofs.FileMode) uint32 {
 // has them; goMode is the reverse.
 func unixMode(mode iofs.FileMode) uint32 {
 	bits := uint32(mode.Perm())
-	for _, b := range specialBits {
+	for _, b := range specialBits() {
 		if mode&b.mode != 0 {
 			bits |= b.bit
 		}
@@ -171,7 +171,7 @@ func unixMode(mode iofs.FileMode) uint32 {
 
 func goMode(bits uint32) iofs.FileMode {
 	mode := iofs.FileMode(bits & 0o777)
-	for _, b := range specialBits {
+	for _, b := range specialBits() {
 		if bits&b.bit != 0 {
 			mode |= b.mode
 		}
@@ -179,11 +179,15 @@ func goMode(bits uint32) iofs.FileMode {
 	return mode
 }
 
-var specialBits = []struct {
+func specialBits() []specialBit {
+	return []specialBit{
+		{syscall.S_ISUID, iofs.ModeSetuid},
+		{syscall.S_ISGID, iofs.ModeSetgid},
+		{syscall.S_ISVTX, iofs.ModeSticky},
+	}
+}
+
+type specialBit struct {
 	bit  uint32
 	mode iofs.FileMode
-}{
-	{syscall.S_ISUID, iofs.ModeSetuid},
-	{syscall.S_ISGID, iofs.ModeSetgid},
-	{syscall.S_ISVTX, iofs.ModeSticky},
 }

@@ -26,6 +26,23 @@ func write(t *testing.T, path, data string) {
 	}
 }
 
+// wrote checks what a write returns.
+func wrote(t *testing.T) func(int, error) {
+	return func(_ int, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func mkdir(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // wantFile checks what a file contains.
 func wantFile(t *testing.T, path, want string) {
 	t.Helper()
@@ -116,7 +133,7 @@ func TestUnlinkOpen(t *testing.T) {
 // empty otherwise.
 func TestRmdirForeign(t *testing.T) {
 	m := mountDir(t, nil)
-	os.Mkdir(m.path("d"), 0o755)
+	mkdir(t, m.path("d"))
 	f := openFile(t, m.path("d/f"), os.O_RDWR|os.O_CREATE)
 	os.Remove(m.path("d/f"))
 	write(t, m.served("d/foreign"), "x")
@@ -138,11 +155,11 @@ func TestRename(t *testing.T) {
 		}
 	}
 	f := openFile(t, m.path("a/b/f"), os.O_RDWR|os.O_CREATE)
-	f.WriteString("one ")
+	wrote(t)(f.WriteString("one "))
 	if err := os.Rename(m.path("a"), m.path("c/a2")); err != nil {
 		t.Fatal(err)
 	}
-	f.WriteString("two")
+	wrote(t)(f.WriteString("two"))
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +188,7 @@ func TestRename(t *testing.T) {
 	rename := func(from, to string, flags uint) error {
 		return unix.Renameat2(unix.AT_FDCWD, m.path(from), unix.AT_FDCWD, m.path(to), flags)
 	}
-	os.Mkdir(m.path("empty"), 0o755)
+	mkdir(t, m.path("empty"))
 	for _, tc := range []struct {
 		from, to string
 		flags    uint
@@ -298,10 +315,10 @@ func TestWritersSeeEachOther(t *testing.T) {
 	a := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
 	b := openFile(t, m.path("f"), os.O_RDWR)
 	c := openFile(t, m.path("f"), os.O_WRONLY|os.O_APPEND)
-	a.WriteAt([]byte("aaaa"), 0)
-	b.WriteAt([]byte("bb"), 1)
-	c.WriteString("cc")
-	a.WriteAt([]byte("d"), 8)
+	wrote(t)(a.WriteAt([]byte("aaaa"), 0))
+	wrote(t)(b.WriteAt([]byte("bb"), 1))
+	wrote(t)(c.WriteString("cc"))
+	wrote(t)(a.WriteAt([]byte("d"), 8))
 	p := make([]byte, 20)
 	for _, f := range []*os.File{a, b} {
 		if n, err := f.ReadAt(p, 0); string(p[:n]) != "abbacc\x00\x00d" || err != io.EOF {
@@ -324,7 +341,7 @@ func TestAppendToGrown(t *testing.T) {
 	write(t, m.path("log"), "1\n")
 	write(t, m.served("log"), "1\nothers\n")
 	f := openFile(t, m.path("log"), os.O_WRONLY|os.O_APPEND)
-	f.WriteString("2\n")
+	wrote(t)(f.WriteString("2\n"))
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -382,7 +399,7 @@ func TestModes(t *testing.T) {
 func TestTimes(t *testing.T) {
 	m := mountDir(t, nil)
 	f := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
-	f.WriteString("data that is not on the server yet")
+	wrote(t)(f.WriteString("data that is not on the server yet"))
 	then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
 	if err := unix.Futimes(int(f.Fd()), []unix.Timeval{{Sec: 5}, {Sec: then.Unix()}}); err != nil {
 		t.Fatal(err)
@@ -449,7 +466,7 @@ func TestRefusals(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	m := mountDir(t, func(c *fusefs.Config) { c.Spec.ReadOnly = true })
 	write(t, m.served("f"), "content")
-	os.Mkdir(m.served("d"), 0o755)
+	mkdir(t, m.served("d"))
 	wantFile(t, m.path("f"), "content")
 	_, openErr := os.OpenFile(m.path("f"), os.O_RDWR, 0)
 	_, createErr := os.Create(m.path("g"))
@@ -554,7 +571,7 @@ func TestForeignChangesShow(t *testing.T) {
 		t.Errorf("stat: %v, %v", fi, err)
 	}
 	os.Remove(m.served("f"))
-	os.Mkdir(m.served("f"), 0o755)
+	mkdir(t, m.served("f"))
 	if fi, err := os.Stat(m.path("f")); err != nil || !fi.IsDir() {
 		t.Errorf("a file that became a directory: %v, %v", fi, err)
 	}

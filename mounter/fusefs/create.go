@@ -170,12 +170,12 @@ func (fs *FS) setMode(ctx context.Context, path string, info *uftp.Info, mode ui
 	info.Mode = info.Mode&^iofs.ModePerm | want
 }
 
-// Symlink, Link: the wire has neither.
+// Symlink implements symlink, which the wire does not have.
 func (fs *FS) Symlink(_ <-chan struct{}, header *fuse.InHeader, _, name string, _ *fuse.EntryOut) fuse.Status {
 	return fs.status("symlink", header.NodeId, name, fs.unsupported())
 }
 
-// Link implements link.
+// Link implements link, which the wire does not have.
 func (fs *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, _ *fuse.EntryOut) fuse.Status {
 	return fs.status("link", in.NodeId, name, fs.unsupported())
 }

@@ -11,31 +11,34 @@ import (
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
-// causes is the one table from causes of errors to what a program sees. The
-// first row that matches wins: an ErrUnavailable may well wrap the ECONNRESET
-// that made it one, which is no error of a file.
-var causes = []struct {
+// errnos returns the one table from causes of errors to what a program sees.
+// The first row that matches wins: an ErrUnavailable may well wrap the
+// ECONNRESET that made it one, which is no error of a file. A row without a
+// number passes on the number that the error has.
+func errnos() []errnoRow {
+	return []errnoRow{
+		{uftp.ErrAuth, syscall.EACCES},
+		{uftp.ErrBusy, syscall.EBUSY},
+		{uftp.ErrUntrusted, syscall.EIO},
+		{uftp.ErrUnavailable, syscall.EIO},
+		{uftp.ErrProtocol, syscall.EIO},
+		{blockcache.ErrClosed, syscall.EIO},
+		{context.Canceled, syscall.EINTR},
+		{context.DeadlineExceeded, syscall.ETIMEDOUT},
+		{syscall.ENOSYS, syscall.ENOTSUP}, // ENOSYS: the kernel would never ask again, for any file
+		{nil, 0},
+		{fs.ErrNotExist, syscall.ENOENT},
+		{fs.ErrPermission, syscall.EACCES},
+		{fs.ErrExist, syscall.EEXIST},
+		{fs.ErrInvalid, syscall.EINVAL},
+		{volume.ErrInvalid, syscall.EINVAL},
+		{errors.ErrUnsupported, syscall.ENOTSUP},
+	}
+}
+
+type errnoRow struct {
 	cause error
 	errno syscall.Errno
-}{
-	{uftp.ErrAuth, syscall.EACCES},
-	{uftp.ErrBusy, syscall.EBUSY},
-	{uftp.ErrUntrusted, syscall.EIO},
-	{uftp.ErrUnavailable, syscall.EIO},
-	{uftp.ErrProtocol, syscall.EIO},
-	{blockcache.ErrClosed, syscall.EIO},
-	{context.Canceled, syscall.EINTR},
-	{context.DeadlineExceeded, syscall.ETIMEDOUT},
-	// ENOSYS would tell the kernel never to ask again, for any file.
-	{syscall.ENOSYS, syscall.ENOTSUP},
-	// Errors with a number of their own are passed on here, see Errno.
-	{syscall.Errno(0), 0},
-	{fs.ErrNotExist, syscall.ENOENT},
-	{fs.ErrPermission, syscall.EACCES},
-	{fs.ErrExist, syscall.EEXIST},
-	{fs.ErrInvalid, syscall.EINVAL},
-	{volume.ErrInvalid, syscall.EINVAL},
-	{errors.ErrUnsupported, syscall.ENOTSUP},
 }
 
 // Errno returns what a program is told about err: 0 for nil, EIO for what
@@ -44,16 +47,13 @@ func Errno(err error) syscall.Errno {
 	if err == nil {
 		return 0
 	}
-	for _, c := range causes {
-		if c.cause == syscall.Errno(0) {
-			var errno syscall.Errno
-			if errors.As(err, &errno) && errno != 0 {
-				return errno
-			}
-			continue
-		}
-		if errors.Is(err, c.cause) {
-			return c.errno
+	for _, row := range errnos() {
+		var own syscall.Errno
+		switch {
+		case row.cause == nil && errors.As(err, &own) && own != 0:
+			return own
+		case row.cause != nil && errors.Is(err, row.cause):
+			return row.errno
 		}
 	}
 	return syscall.EIO

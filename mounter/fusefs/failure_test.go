@@ -38,8 +38,8 @@ func TestUploadErrorAtClose(t *testing.T) {
 			f := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
 			g := openFile(t, m.path("f"), os.O_WRONLY)
 			reader := openFile(t, m.path("f"), os.O_RDONLY)
-			f.WriteString("data")
-			g.WriteAt([]byte("more"), 4)
+			wrote(t)(f.WriteString("data"))
+			wrote(t)(g.WriteAt([]byte("more"), 4))
 			m.remote.setFault(failing(tc.cause, "write"))
 			if err := f.Sync(); !errors.Is(err, tc.want) {
 				t.Errorf("fsync: %v, want %v", err, tc.want)
@@ -75,7 +75,7 @@ func TestUploadErrorAtClose(t *testing.T) {
 func TestUnconfirmedSize(t *testing.T) {
 	m := mountDir(t, func(c *fusefs.Config) { c.Logger = nil })
 	f := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
-	f.WriteString("0123456789")
+	wrote(t)(f.WriteString("0123456789"))
 	m.remote.setFault(func(_ context.Context, op, _ string) error {
 		if op == "written" {
 			return os.Truncate(m.served("f"), 5)
@@ -96,7 +96,7 @@ func TestUnconfirmedSize(t *testing.T) {
 func TestRemovedWhileDirty(t *testing.T) {
 	m := mountDir(t, func(c *fusefs.Config) { c.Logger, c.Spec.AttrTimeout = nil, 0 })
 	f := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
-	f.WriteString("data")
+	wrote(t)(f.WriteString("data"))
 	if err := os.Remove(m.served("f")); err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestBackgroundUpload(t *testing.T) {
 	m := mountDir(t, func(c *fusefs.Config) { c.WriteBackDelay = 20 * time.Millisecond })
 	f := openFile(t, m.path("log"), os.O_WRONLY|os.O_CREATE)
 	for _, line := range []string{"one\n", "two\n"} {
-		f.WriteString(line)
+		wrote(t)(f.WriteString(line))
 		eventually(t, "line on the server", func() bool {
 			b, _ := os.ReadFile(m.served("log"))
 			return strings.HasSuffix(string(b), line)
@@ -177,16 +177,16 @@ func TestBackgroundUpload(t *testing.T) {
 func TestBackgroundUploadOfLargeData(t *testing.T) {
 	m := mountDir(t, func(c *fusefs.Config) { c.WriteBackDelay = time.Hour })
 	f := openFile(t, m.path("f"), os.O_WRONLY|os.O_CREATE)
-	f.Write(make([]byte, 8<<20))
+	wrote(t)(f.Write(make([]byte, 8<<20)))
 	eventually(t, "upload without waiting", func() bool { return m.fs.Stats().Spool.Dirty == 0 })
 }
 
 func TestDrain(t *testing.T) {
 	m := mountDir(t, func(c *fusefs.Config) { c.Logger, c.WriteBackDelay = nil, time.Hour })
 	f := openFile(t, m.path("f"), os.O_WRONLY|os.O_CREATE)
-	f.WriteString("data")
+	wrote(t)(f.WriteString("data"))
 	g := openFile(t, m.path("g"), os.O_WRONLY|os.O_CREATE)
-	g.WriteString("more")
+	wrote(t)(g.WriteString("more"))
 	m.remote.setFault(func(_ context.Context, op, path string) error {
 		if op == "write" && path == "g" {
 			return syscall.ENOSPC
@@ -208,7 +208,7 @@ func TestDrain(t *testing.T) {
 func TestHiddenRemovedLater(t *testing.T) {
 	m := mountDir(t, func(c *fusefs.Config) { c.Logger = nil })
 	f := openFile(t, m.path("f"), os.O_WRONLY|os.O_CREATE)
-	f.WriteString("data")
+	wrote(t)(f.WriteString("data"))
 	if err := os.Remove(m.path("f")); err != nil {
 		t.Fatal(err)
 	}

@@ -50,8 +50,8 @@ func (h *held) pass(ctx context.Context, g gate, w weight) error {
 }
 
 func (h *held) release() {
-	for i := len(*h) - 1; i >= 0; i-- {
-		(*h)[i].gate.Release(int64((*h)[i].w))
+	for _, passed := range slices.Backward(*h) {
+		passed.gate.Release(int64(passed.w))
 	}
 	*h = nil
 }

@@ -176,7 +176,7 @@ func (fs *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	}
 	switch place {
 	case Hidden:
-		fs.removeHidden(fs.ctx, n)
+		_ = fs.removeHidden(fs.ctx, n) // if it failed, that is noted and tried again
 	case Removed, Lost:
 		fs.discard(n)
 	case Linked:

@@ -147,8 +147,8 @@ func testProgramsDD(t *testing.T, m *mounted) {
 			dd if=piece of=local bs=1000 seek=$i conv=notrunc status=none
 			dd if=piece of=$M/f bs=1000 seek=$i conv=notrunc status=none
 		done
-		dd if=piece of=local bs=1 seek=5000000 conv=notrunc status=none
-		dd if=piece of=$M/f bs=1 seek=5000000 conv=notrunc,fsync status=none
+		dd if=piece of=local bs=1000 seek=5000 conv=notrunc status=none
+		dd if=piece of=$M/f bs=1000 seek=5000 conv=notrunc,fsync status=none
 		cmp local $M/f
 		dd if=$M/f of=part bs=777 skip=1000 count=100 status=none
 		dd if=local bs=777 skip=1000 count=100 status=none | cmp - part

@@ -26,10 +26,13 @@ func (fs *FS) Read(interrupt <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse
 	ctx, done := fs.request(interrupt)
 	defer done()
 	h, err := fs.handles.file(in.Fh)
-	if err != nil {
-		return nil, fs.status("read", in.NodeId, "", err)
+	n := 0
+	if err == nil {
+		var off int64
+		if off, err = signed(in.Offset); err == nil {
+			n, err = fs.read(ctx, h, buf[:min(len(buf), int(in.Size))], off)
+		}
 	}
-	n, err := fs.read(ctx, h, buf[:min(len(buf), int(in.Size))], int64(in.Offset))
 	if err != nil {
 		return nil, fs.status("read", in.NodeId, "", err)
 	}

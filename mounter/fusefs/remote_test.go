@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -51,17 +52,15 @@ func (r *dirRemote) local(ctx context.Context, op, path string) (string, error) 
 	if strings.ContainsAny(path, "\r\n\x00") || !utf8.ValidString(path) {
 		return "", &uftp.Error{Op: op, Path: path, Err: fs.ErrInvalid}
 	}
-	for _, name := range strings.Split(path, "/") {
-		if name == ".." {
-			return "", &uftp.Error{Op: op, Path: path, Err: fs.ErrInvalid}
-		}
+	if slices.Contains(strings.Split(path, "/"), "..") {
+		return "", &uftp.Error{Op: op, Path: path, Err: fs.ErrInvalid}
 	}
 	return filepath.Join(r.root, path), nil
 }
 
 // remoteError is err as the client would report it.
 func remoteError(op, path string, err error) error {
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
 	var errno syscall.Errno

@@ -3,6 +3,7 @@ package fusefs
 import (
 	"context"
 	"log/slog"
+	"math"
 	"syscall"
 	"time"
 
@@ -96,3 +97,15 @@ func (fs *FS) describe(id uint64, name string) string {
 	}
 	return join(path, name)
 }
+
+// signed returns a size or offset of the kernel's as we count. It never sends
+// one that is too large, but files end there.
+func signed(n uint64) (int64, error) {
+	if n > math.MaxInt64 {
+		return 0, syscall.EFBIG
+	}
+	return int64(n), nil
+}
+
+// unsigned is the reverse, for sizes of the server's.
+func unsigned(n int64) uint64 { return uint64(max(n, 0)) }

@@ -29,7 +29,7 @@ func (fs *FS) setAttr(ctx context.Context, n *node, in *fuse.SetAttrInCommon) er
 	if err := fs.chown(in); err != nil {
 		return err
 	}
-	size, setSize := in.GetSize()
+	newSize, setSize := in.GetSize()
 	mode, setMode := in.GetMode()
 	mtime, setTime := in.GetMTime()
 	if setSize && in.Valid&fuse.FATTR_MTIME_NOW != 0 {
@@ -38,11 +38,12 @@ func (fs *FS) setAttr(ctx context.Context, n *node, in *fuse.SetAttrInCommon) er
 	if !setSize && !setMode && !setTime {
 		return fs.refresh(ctx, n) // nothing, or the access time, which nobody keeps
 	}
-	switch {
-	case setSize && n.dir:
+	if setSize && n.dir {
 		return errIsDir
-	case int64(size) < 0:
-		return syscall.EFBIG
+	}
+	size, err := signed(newSize)
+	if err != nil {
+		return err
 	}
 	path, release, err := fs.lockPath(ctx, n, exclusive)
 	if err != nil {
@@ -51,7 +52,7 @@ func (fs *FS) setAttr(ctx context.Context, n *node, in *fuse.SetAttrInCommon) er
 	defer release()
 	ctx = fs.ctx // from here on it is done to the end
 	if setSize {
-		if err := fs.truncate(ctx, n, path, int64(size)); err != nil {
+		if err := fs.truncate(ctx, n, path, size); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"hash/fnv"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -238,14 +239,8 @@ func (t *tree) pathOf(n *node) (path string, ok bool) {
 		}
 		names = append(names, n.name)
 	}
-	var b strings.Builder
-	for i := len(names) - 1; i >= 0; i-- {
-		b.WriteString(names[i])
-		if i > 0 {
-			b.WriteByte('/')
-		}
-	}
-	return b.String(), true
+	slices.Reverse(names)
+	return strings.Join(names, "/"), true
 }
 
 func join(dir, name string) string {

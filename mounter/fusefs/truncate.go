@@ -55,7 +55,10 @@ func (fs *FS) Fallocate(interrupt <-chan struct{}, in *fuse.FallocateIn) fuse.St
 
 func (fs *FS) fallocate(ctx context.Context, in *fuse.FallocateIn) error {
 	h, err := fs.handles.file(in.Fh)
-	end := int64(in.Offset + in.Length)
+	if err != nil {
+		return err
+	}
+	end, err := signed(in.Offset + in.Length)
 	switch {
 	case err != nil:
 		return err
@@ -65,8 +68,6 @@ func (fs *FS) fallocate(ctx context.Context, in *fuse.FallocateIn) error {
 		return syscall.EBADF
 	case in.Mode != 0:
 		return syscall.ENOTSUP
-	case end < 0:
-		return syscall.EFBIG
 	}
 	path, release, err := fs.lockPath(ctx, h.n, exclusive)
 	if err != nil {

@@ -15,13 +15,17 @@ func (fs *FS) Write(interrupt <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 	ctx, done := fs.request(interrupt)
 	defer done()
 	h, err := fs.handles.file(in.Fh)
+	var off int64
+	if err == nil {
+		off, err = signed(in.Offset)
+	}
 	if err != nil {
 		return 0, fs.status("write", in.NodeId, "", err)
 	}
 	// The kernel's own idea of the end may be old. What it writes back from
 	// mapped pages has a place whatever the file was opened for.
 	atEnd := in.Flags&syscall.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0
-	n, err := fs.write(ctx, h, data, int64(in.Offset), atEnd)
+	n, err := fs.write(ctx, h, data, off, atEnd)
 	if err == nil && in.Flags&syscall.O_DSYNC != 0 { // O_SYNC includes it
 		if err := fs.sync(in.Fh); err != nil {
 			return 0, fs.status("write", in.NodeId, "", err)
@@ -30,7 +34,7 @@ func (fs *FS) Write(interrupt <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 	if n > 0 {
 		err = nil // a short write; the next one fails
 	}
-	return uint32(n), fs.status("write", in.NodeId, "", err)
+	return uint32(n), fs.status("write", in.NodeId, "", err) //nolint:gosec // n is at most a request
 }
 
 // write puts p into the spool, waiting for room if need be. It returns how much

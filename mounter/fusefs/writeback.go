@@ -206,9 +206,9 @@ func (fs *FS) due(now time.Time) (nodes []*node, wait time.Duration) {
 func (fs *FS) work(ctx context.Context, n *node) {
 	switch opens, place := fs.tree.status(n); {
 	case place == Hidden && opens == 0:
-		fs.removeHidden(ctx, n)
+		_ = fs.removeHidden(ctx, n) // settle notes and logs errors of both
 	case place == Hidden || place == Linked:
-		_ = fs.upload(ctx, n) // settle has noted and logged it
+		_ = fs.upload(ctx, n)
 	case opens == 0:
 		fs.discard(n)
 	default:
