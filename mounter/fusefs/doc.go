@@ -31,6 +31,9 @@
 // within the second of the last one; caches filled within two seconds of a
 // file's modification time are therefore not trusted by the next open.
 //
+// A file that others append to is another version, too: who follows it has to
+// open it again (tail -F and not tail -f), unless the writer is on this mount.
+//
 // # Locks
 //
 // Two gates of a node, which may be shared or exclusive and heed cancellation,
@@ -41,8 +44,9 @@
 //     content, exclusive to whoever changes its content or its place. Whoever
 //     uses a path holds op of all directories on it.
 //
-// Order: entries gates by node id, then op gates by node id, then in memory
-// tree.mu, node.mu, and last the mutexes of spool, cache, handles and
+// Order: entries gates by node id, then op gates by node id, then a directory
+// handle's own mutex (held while the server lists), then in memory tree.mu,
+// node.mu, and last the mutexes of spool, cache, handles and
 // writeback, none of which calls back. tree.mu and node.mu are not held
 // together. Readers wait for the block cache without any gate, because its
 // flights take gates themselves.

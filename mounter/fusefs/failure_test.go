@@ -117,6 +117,49 @@ func TestRemovedWhileDirty(t *testing.T) {
 	}
 }
 
+// TestDirectoryRemovedWhileDirty is the same with what is above.
+func TestDirectoryRemovedWhileDirty(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.Logger, c.Spec.AttrTimeout, c.Spec.EntryTimeout = nil, 0, 0 })
+	mkdir(t, m.path("d"))
+	f := openFile(t, m.path("d/f"), os.O_RDWR|os.O_CREATE)
+	wrote(t)(f.WriteString("data"))
+	if err := os.RemoveAll(m.served("d")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(m.path("d")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("stat: %v", err)
+	}
+	if err := m.fs.Drain(t.Context()); !errors.Is(err, syscall.ESTALE) {
+		t.Errorf("drain: %v, want ESTALE", err)
+	}
+	if _, err := f.WriteString("more"); !errors.Is(err, syscall.ESTALE) {
+		t.Errorf("write: %v, want ESTALE", err)
+	}
+	if err := f.Close(); !errors.Is(err, syscall.ESTALE) {
+		t.Errorf("close: %v, want ESTALE", err)
+	}
+	eventually(t, "data dropped", func() bool { return m.fs.Stats().Spool.Files == 0 })
+}
+
+// TestSyncThroughReader: fsync of a handle that cannot write, as sync(1) does.
+func TestSyncThroughReader(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.WriteBackDelay = time.Hour })
+	f := openFile(t, m.path("f"), os.O_WRONLY|os.O_CREATE)
+	wrote(t)(f.WriteString("data"))
+	if err := openFile(t, m.path("f"), os.O_RDONLY).Sync(); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, m.served("f"), "data")
+}
+
+// TestSynchronousWrite: O_SYNC writes are on the server when they return.
+func TestSynchronousWrite(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.WriteBackDelay = time.Hour })
+	f := openFile(t, m.path("f"), os.O_WRONLY|os.O_CREATE|os.O_SYNC)
+	wrote(t)(f.WriteString("data"))
+	wantFile(t, m.served("f"), "data")
+}
+
 // TestBackPressure writes more than may be dirty while the server is slow, and
 // while it is away.
 func TestBackPressure(t *testing.T) {

@@ -133,29 +133,31 @@ func (n *node) add(h *handle) (stale bool) {
 // to the file through any handle, with the true error. The data stays if it
 // fails, and the next one tries again.
 func (fs *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
-	return fs.status("flush", in.NodeId, "", fs.sync(in.Fh))
+	h, err := fs.handles.file(in.Fh)
+	if err == nil && h.writable() { // who only read does not wait for writers
+		err = fs.sync(h.n)
+	}
+	return fs.status("flush", in.NodeId, "", err)
 }
 
-// Fsync implements fsync and fdatasync, as Flush.
+// Fsync implements fsync and fdatasync, as Flush, through any handle.
 func (fs *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return fs.status("fsync", in.NodeId, "", fs.sync(in.Fh))
+	h, err := fs.handles.file(in.Fh)
+	if err == nil {
+		err = fs.sync(h.n)
+	}
+	return fs.status("fsync", in.NodeId, "", err)
 }
 
-// FsyncDir has nothing to do: names are changed on the server at once.
+// FsyncDir implements fsync of a directory: names are changed on the server at
+// once.
 func (fs *FS) FsyncDir(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.OK }
 
-func (fs *FS) sync(id uint64) error {
-	h, err := fs.handles.file(id)
-	if err != nil {
-		return err
-	}
-	if !h.writable() {
-		return nil
-	}
-	if _, place := fs.tree.status(h.n); place == Hidden || place == Removed {
+func (fs *FS) sync(n *node) error {
+	if _, place := fs.tree.status(n); place == Hidden || place == Removed {
 		return nil // nobody else can ever see it
 	}
-	return fs.upload(fs.ctx, h.n)
+	return fs.upload(fs.ctx, n)
 }
 
 // Release ends a handle. Nobody waits for it.

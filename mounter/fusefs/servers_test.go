@@ -1,6 +1,8 @@
 package fusefs_test
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,4 +52,35 @@ func mountServer(t *testing.T, s *uftptest.Server, change func(*fusefs.Config)) 
 		}
 	})
 	return mountRemote(t, client, s.Dir(), change)
+}
+
+// TestSessionsKilled is the random test while the server drops all connections
+// again and again: a program must not notice.
+func TestSessionsKilled(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{})
+	m := mountServer(t, s, func(c *fusefs.Config) { c.WriteBackDelay = 10 * time.Millisecond })
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	kills := 0
+	wg.Go(func() {
+		tick := time.NewTicker(150 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := s.KillSessions(); err != nil {
+				t.Error(err)
+			}
+			kills++
+		}
+	})
+	defer func() {
+		stop()
+		wg.Wait()
+		t.Logf("connections dropped %d times", kills)
+	}()
+	testFsx(t, m, *fsxSeed, *fsxOps/8, false)
 }

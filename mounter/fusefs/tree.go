@@ -150,7 +150,7 @@ func (t *tree) close(n *node) (opens int, place Place) {
 	defer t.mu.Unlock()
 	n.opens--
 	n.refs--
-	opens, place = n.opens, n.place
+	opens, place = n.opens, t.placeOf(n)
 	t.dropUnused(n)
 	return opens, place
 }
@@ -159,7 +159,20 @@ func (t *tree) close(n *node) (opens int, place Place) {
 func (t *tree) status(n *node) (opens int, place Place) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return n.opens, n.place
+	return n.opens, t.placeOf(n)
+}
+
+// placeOf returns n's place: what lies below something lost is lost, too.
+func (t *tree) placeOf(n *node) Place {
+	if n.place == Removed {
+		return Removed
+	}
+	for up := n; up != t.root; up = up.parent {
+		if up == nil || up.parent == nil {
+			return Lost
+		}
+	}
+	return n.place
 }
 
 // move gives n another path. What has that path must be detached before.

@@ -27,7 +27,7 @@ func (fs *FS) Write(interrupt <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 	atEnd := in.Flags&syscall.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0
 	n, err := fs.write(ctx, h, data, off, atEnd)
 	if err == nil && in.Flags&syscall.O_DSYNC != 0 { // O_SYNC includes it
-		if err := fs.sync(in.Fh); err != nil {
+		if err := fs.sync(h.n); err != nil {
 			return 0, fs.status("write", in.NodeId, "", err)
 		}
 	}

@@ -235,8 +235,8 @@ func (fs *FS) Drain(ctx context.Context) error {
 			switch opens, place := fs.tree.status(n); {
 			case place == Hidden && opens == 0:
 				errs[i] = fs.removeHidden(ctx, n)
-			case place == Linked:
-				errs[i] = fs.upload(ctx, n)
+			case place == Linked, place == Lost:
+				errs[i] = fs.upload(ctx, n) // which fails for what is lost
 			}
 			return nil
 		})
