@@ -35,9 +35,17 @@ type segment struct {
 func newDelayLine(l Link, start time.Time) *delayLine {
 	d := &delayLine{link: l, capacity: l.buffer(), free: start}
 	d.cond.L = &d.mu
-	d.pullTime = stoppedTimer(d.cond.Broadcast)
-	d.pushTime = stoppedTimer(d.cond.Broadcast)
+	d.pullTime = stoppedTimer(d.wake)
+	d.pushTime = stoppedTimer(d.wake)
 	return d
+}
+
+// wake wakes all who wait. It takes the lock, or the wake-up of a timer that is
+// due at once could come between its setting and the wait, and be lost.
+func (d *delayLine) wake() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cond.Broadcast()
 }
 
 func stoppedTimer(f func()) *time.Timer {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,6 +111,56 @@ func TestLinkBandwidth(t *testing.T) {
 			got, err := io.ReadAll(server)
 			if err != nil || !bytes.Equal(got, sent) {
 				t.Errorf("%+v, to the server: %d bytes, %v", tt.link, len(got), err)
+			}
+		})
+	}
+}
+
+// A timer that fires between its setting and the wait for it wakes the waiter
+// all the same: it has to wait for the lock that the waiter holds until then.
+func TestLinkWakeUpIsNotLost(t *testing.T) {
+	for _, name := range []string{"reader", "writer"} {
+		t.Run(name, func(t *testing.T) {
+			d := newDelayLine(Link{Delay: time.Hour}, time.Now())
+			timer := d.pullTime
+			if name == "writer" {
+				timer = d.pushTime
+			}
+			awake := make(chan struct{})
+			go func() {
+				defer close(awake)
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				timer.Reset(0)
+				<-time.After(20 * time.Millisecond) // as long as a busy machine takes between the two
+				d.cond.Wait()
+			}()
+			select {
+			case <-awake:
+			case <-time.After(10 * time.Second):
+				t.Error("the wake-up was lost")
+				d.stop(net.ErrClosed)
+				<-awake
+			}
+		})
+	}
+}
+
+// Many waits for moments that are all but there.
+func TestLinkStress(t *testing.T) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for range 4 {
+		wg.Go(func() {
+			d := newDelayLine(Link{Delay: time.Microsecond, Bandwidth: 1 << 30}, time.Now())
+			buf := make([]byte, 1)
+			for range 2000 {
+				if _, err := d.push(buf); err != nil {
+					t.Error(err)
+				}
+				if _, err := d.Read(buf); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}
