@@ -353,6 +353,7 @@ func TestAuthenticateSlow(t *testing.T) {
 			}
 			reached <- struct{}{}
 			<-req.Context().Done()
+			panic(http.ErrAbortHandler) // to return would be an answer, which a slow client may yet hear
 		})
 		t.Run(fmt.Sprintf("cancel, body begun %v", begun), func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
