@@ -3,6 +3,7 @@ package uftp
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -111,13 +112,16 @@ func FuzzOAuthReply(f *testing.F) {
 }
 
 func FuzzAuthURL(f *testing.F) {
-	for _, s := range []string{"https://h:9000/rest/auth/TEST", "https://gw/S%2F/rest/auth/T-2/", "https://u:p@h/rest/auth/T", "https://h/rest/auth/T:/x"} {
+	for _, s := range []string{"https://h:9000/rest/auth/TEST", "https://gw/S%2F/rest/auth/T-2/", "https://u:p@h/rest/auth/T", "https://h/rest/auth/T:/x", "https://h//rest/auth//T"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		e, err := parseAuthURL(raw)
 		if err != nil {
 			return
+		}
+		if u, err := url.Parse(raw); err != nil || e.service.Host != u.Host {
+			t.Errorf("%q is read as host %q", raw, e.service.Host)
 		}
 		again, err := parseAuthURL(e.server())
 		if err != nil || again.server() != e.server() {

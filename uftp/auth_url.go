@@ -53,7 +53,7 @@ func parseAuthURL(raw string) (authEndpoint, error) {
 	if u.RawQuery != "" || u.ForceQuery {
 		return authEndpoint{}, invalidAuthf("the auth URL must not have a query (?)")
 	}
-	segments := strings.Split(strings.TrimRight(u.EscapedPath(), "/"), "/")
+	segments := strings.FieldsFunc(u.EscapedPath(), func(r rune) bool { return r == '/' })
 	if strings.Contains(u.Path, ":") {
 		return authEndpoint{}, invalidAuthf("the auth URL ends before the colon; what follows it is the path on the server")
 	}
@@ -64,8 +64,9 @@ func parseAuthURL(raw string) (authEndpoint, error) {
 	if n := len(segments); n < 2 || segments[n-1] != "auth" || segments[n-2] != "rest" {
 		return authEndpoint{}, invalidAuthf("the auth URL must look like https://HOST:PORT/rest/auth/NAME")
 	}
-	u, err = u.Parse(strings.Join(segments, "/"))
-	if err != nil {
+	// Not by resolving a reference: "//rest/auth" would name another host.
+	u.RawPath = "/" + strings.Join(segments, "/")
+	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
 		return authEndpoint{}, invalidAuthf("the auth URL is not a URL")
 	}
 	return authEndpoint{service: u, name: name}, nil
