@@ -13,6 +13,9 @@ import (
 )
 
 // Access is what a Secret gives: who to be and whom to trust.
+//
+// It prints without its secrets, but package fmt calls no methods on unexported
+// fields: a type that keeps an Access in one needs a Format method of its own.
 type Access struct {
 	// Credential is who to be; nil is [Anonymous].
 	Credential Credential

@@ -94,6 +94,9 @@ func (l Login) String() string { return net.JoinHostPort(l.Host, strconv.Itoa(l.
 // Format implements [fmt.Formatter].
 func (l Login) Format(f fmt.State, _ rune) { printSafely(f, l) }
 
+// opAuthenticate is the Op of errors of [Authenticate].
+const opAuthenticate = "authenticate"
+
 // Authenticate gets a one-time password (POST /rest/auth/NAME). Errors are
 // *[Error] with the HTTP status as Code, if there was an answer, and what the
 // service said, without secrets, as Msg. Their causes are
@@ -109,7 +112,7 @@ func (l Login) Format(f fmt.State, _ rune) { printSafely(f, l) }
 //     followed, as credentials would go with it
 //   - the context's error, if it ended the request
 func Authenticate(ctx context.Context, r AuthRequest) (Login, error) {
-	const op = "authenticate"
+	const op = opAuthenticate
 	failed := exchange{op: op, path: safeURLText(r.AuthURL)}
 	endpoint, err := parseAuthURL(r.AuthURL)
 	if err == nil && endpoint.name == "" {

@@ -207,11 +207,17 @@ func showFailures(t *testing.T, leak *leakTest, access uftp.Access) {
 	}
 	showTransportFailures(t, r, try)
 
+	config := uftp.Config{AuthURL: r.AuthURL, Access: r.Access}
+	client := must[*uftp.Client](t)(uftp.New(config))
+	t.Cleanup(func() { _ = client.Close() })
+	fixed := must[*uftp.Client](t)(uftp.New(uftp.Config{Login: &uftp.Login{Host: "h", Port: 1, Password: "MARK-one-time-password"}}))
+	t.Cleanup(func() { _ = fixed.Close() })
 	login := uftp.Login{Host: "h", Port: 1, Password: "MARK-one-time-password"}
 	for what, v := range map[string]any{
 		"credential": r.Access.Credential, "access": r.Access, "pointer to access": &r.Access, "request": r,
 		"pointer to request": &r, "login": login, "pointer to login": &login, "secret": login.Password,
-		"config": struct{ uftp.AuthRequest }{r}, "name": r.Access.String(),
+		"request in a config": struct{ uftp.AuthRequest }{r}, "config": config, "pointer to config": &config,
+		"client": client, "client with a login": fixed, "client in an unexported field": struct{ c *uftp.Client }{client}, "name": r.Access.String(),
 	} {
 		leak.show(t, what, v)
 	}

@@ -68,6 +68,20 @@ type Config struct {
 	Logger *slog.Logger // default: none
 }
 
+// String names the place and whose access is used, without secrets.
+func (cfg Config) String() string {
+	if cfg.Login != nil {
+		return fmt.Sprintf("%s: %q", *cfg.Login, cfg.BaseDir)
+	}
+	return fmt.Sprintf("%s at %q: %q", cfg.Access, safeURLText(cfg.AuthURL), cfg.BaseDir)
+}
+
+// Format implements [fmt.Formatter].
+func (cfg Config) Format(f fmt.State, _ rune) { printSafely(f, cfg) }
+
+// LogValue implements [slog.LogValuer].
+func (cfg Config) LogValue() slog.Value { return slog.StringValue(cfg.String()) }
+
 // A Client works on the files below one base directory. It is safe for
 // concurrent use. Paths are relative to that directory, '/'-separated bytes;
 // "" and "." are the directory itself; ".." is refused, and so is what the
@@ -75,15 +89,15 @@ type Config struct {
 //
 // Errors are of type [*Error]; ask them with [errors.Is].
 type Client struct {
-	cfg     Config
+	cfg     Config // without the Access
 	dialer  *dialer
 	pool    *pool
 	retries atomic.Int64
 	zone    atomic.Int64 // seconds the server's local time was ahead of UTC when last seen
 
 	mu        sync.Mutex // guards the following
-	access    Access
-	accesses  int // how often access was set
+	access    *Access    // behind pointers, since fmt follows one for verbs that do not fit
+	accesses  int        // how often access was set
 	login     *Login
 	loginTime time.Time
 	misses    int   // logins in a row that did not reach the server
@@ -91,6 +105,21 @@ type Client struct {
 	logins    int64
 	auths     int64
 }
+
+// String is that of the client's [Config].
+func (c *Client) String() string {
+	cfg := c.cfg
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cfg.Access = *c.access
+	return cfg.String()
+}
+
+// Format implements [fmt.Formatter].
+func (c *Client) Format(f fmt.State, _ rune) { printSafely(f, c) }
+
+// LogValue implements [slog.LogValuer].
+func (c *Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // New returns a client. It checks cfg and uses no network: see
 // [Client.Connect].
@@ -117,7 +146,9 @@ func New(cfg Config) (*Client, error) {
 			Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4,
 		}}).DialContext
 	}
-	c := &Client{cfg: cfg, access: cfg.Access}
+	access := cfg.Access
+	cfg.Access = Access{}
+	c := &Client{cfg: cfg, access: &access}
 	c.dialer = &dialer{dial: cfg.Dial, timeout: cfg.DialTimeout, stall: cfg.IOTimeout / 4}
 	if cfg.Login != nil {
 		l := *cfg.Login
@@ -135,7 +166,7 @@ func New(cfg Config) (*Client, error) {
 func (c *Client) Connect(ctx context.Context) error {
 	s, err := c.pool.acquire(ctx, false, busyPatience)
 	if err != nil {
-		return wrapError("connect", "", err)
+		return wrapError(opConnect, c.cfg.BaseDir, err)
 	}
 	err = s.run(ctx, func() error {
 		_, err := s.epoch(".")
@@ -144,12 +175,12 @@ func (c *Client) Connect(ctx context.Context) error {
 	c.pool.release(s)
 	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		// An old session that had died unnoticed. Once more, on a new one.
-		return c.do(ctx, operation{name: "connect"}, func(s *session) error {
+		return c.do(ctx, operation{name: opConnect, path: c.cfg.BaseDir}, func(s *session) error {
 			_, err := s.epoch(".")
 			return err
 		})
 	}
-	return wrapError("connect", "", err)
+	return wrapError(opConnect, c.cfg.BaseDir, err)
 }
 
 // UpdateAccess sets the access for authentications from now on. Sessions that
@@ -157,7 +188,7 @@ func (c *Client) Connect(ctx context.Context) error {
 func (c *Client) UpdateAccess(a Access) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.access = a
+	c.access = &a
 	c.accesses++
 	c.refused = nil
 }

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// opConnect is the Op of errors of a session's beginning.
+const opConnect = "connect"
+
 const (
 	// passwordLife is how long we trust a one-time password that opened no
 	// session yet; the server forgets it after 300 s.
@@ -53,6 +56,10 @@ func (c *Client) logIn(ctx context.Context, l Login) (*session, error) {
 			err = again
 		}
 	}
+	if errors.Is(err, errNoBase) {
+		// Whatever the operation: this is the path that is wrong.
+		err = wrapError(opConnect, c.cfg.BaseDir, err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -79,7 +86,7 @@ func (c *Client) password(ctx context.Context) (l Login, fresh bool, err error) 
 		c.mu.Unlock()
 		return Login{}, false, c.refused
 	}
-	access, accesses := c.access, c.accesses
+	access, accesses := *c.access, c.accesses
 	c.mu.Unlock()
 	l, err = Authenticate(ctx, AuthRequest{
 		AuthURL: c.cfg.AuthURL, Access: access, Insecure: c.cfg.Insecure,

@@ -46,10 +46,14 @@ func (c *Client) Truncate(ctx context.Context, path string, size int64) error {
 	return renameOp(op, path, err)
 }
 
-// renameOp makes err an error of the operation the caller asked for.
+// renameOp makes err an error of the operation the caller asked for, unless it
+// is about the way to the server.
 func renameOp(op, path string, err error) error {
 	var e *Error
 	if errors.As(err, &e) {
+		if e.Op == opConnect || e.Op == opAuthenticate {
+			return err
+		}
 		return &Error{Op: op, Path: path, Code: e.Code, Msg: e.Msg, Err: e.Err}
 	}
 	return wrapError(op, path, err)

@@ -26,8 +26,8 @@ var (
 
 // Error is the error of one operation.
 type Error struct {
-	Op   string // what was tried: an FTP verb in lower case, or "authenticate"
-	Path string // the remote path as the caller gave it, or the URL without secrets
+	Op   string // what was tried: the operation in lower case, "connect", or "authenticate"
+	Path string // the remote path as the caller gave it, the base directory, or the URL without secrets
 	Code int    // the FTP reply code or HTTP status, 0 if there was none
 	Msg  string // what the server said
 	Err  error  // the cause, for errors.Is; never nil

@@ -82,7 +82,7 @@ const (
 
 // errNoBase means that the server accepted the password and hung up: what it
 // does when the base directory is missing.
-var errNoBase = fmt.Errorf("%w: the base directory is missing or not accessible on the server", fs.ErrNotExist)
+var errNoBase = fmt.Errorf("%w: the base directory is missing on the server or not accessible", fs.ErrNotExist)
 
 // login opens a session. The context bounds this call, not the session's life.
 func (d *dialer) login(ctx context.Context, l Login) (*session, error) {

@@ -219,6 +219,7 @@ func TestConnectErrors(t *testing.T) {
 	refused, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	check(t, refused.Close())
+	stat := func(c *uftp.Client) error { _, err := c.Stat(t.Context(), "f"); return err }
 	for name, tt := range map[string]struct {
 		option func(*uftp.Config)
 		want   error
@@ -226,7 +227,7 @@ func TestConnectErrors(t *testing.T) {
 		"wrong password": {func(c *uftp.Config) {
 			c.Access.Credential = uftp.UsernamePassword{Username: "demo", Password: "Hemlock-7"}
 		}, uftp.ErrAuth},
-		"no base directory": {func(c *uftp.Config) { c.BaseDir += "/absent" }, fs.ErrNotExist},
+		"no base directory": {func(c *uftp.Config) { c.BaseDir += "/no/such" }, fs.ErrNotExist},
 		"untrusted":         {func(c *uftp.Config) { c.Access.CABundle = nil }, uftp.ErrUntrusted},
 		"unknown server":    {func(c *uftp.Config) { c.AuthURL += "X" }, fs.ErrNotExist},
 		"auth unreachable":  {func(c *uftp.Config) { c.AuthURL = "https://" + refused.Addr().String() + "/rest/auth/TEST" }, uftp.ErrUnavailable},
@@ -246,6 +247,14 @@ func TestConnectErrors(t *testing.T) {
 			}
 			if strings.Contains(fmt.Sprint(err), "Hemlock") {
 				t.Errorf("error shows the password: %v", err)
+			}
+			if name != "no base directory" {
+				return
+			}
+			for op, err := range map[string]error{"connect": err, "stat": stat(c), "truncate": c.Truncate(t.Context(), "f", 1)} {
+				if !strings.Contains(fmt.Sprint(err), `"`+s.Dir()+`/no/such"`) {
+					t.Errorf("%s: the error does not name the base directory: %v", op, err)
+				}
 			}
 		})
 	}
@@ -437,7 +446,12 @@ func TestNoSecretsInLogsAndErrors(t *testing.T) {
 	} {
 		s.Faults().Inject(3, f)
 		_, err := c.Stat(t.Context(), "absent")
-		say(err, fmt.Sprintf("%+v %#v", err, err))
+		for _, verb := range strings.Fields("%v %+v %#v %s %q %x %X %d %t %p") {
+			for e := err; e != nil; e = errors.Unwrap(e) {
+				say(fmt.Sprintf(verb, e))
+			}
+			say(fmt.Sprintf(verb, c), fmt.Sprintf(verb, c.Stats()))
+		}
 		s.Faults().Clear()
 		say(s.ExpireSecrets(), s.KillSessions())
 	}
