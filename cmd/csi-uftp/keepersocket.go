@@ -15,6 +15,9 @@ import (
 	"github.com/csi-uftp/csi-uftp/mounter/keeper"
 )
 
+// errNoKeeper means that this machine's keeper does not run, or not yet.
+var errNoKeeper = errors.New("no keeper answers")
+
 // keeperSocket finds the keeper's socket: at a path, or at the newest of several
 // that match a pattern and answer. In Kubernetes the keeper's pod has it in an
 // emptyDir, which the node sees below the kubelet's directory under the pod's
@@ -37,7 +40,7 @@ func (k keeperSocket) dial(ctx context.Context) (*keeper.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	errs := []error{fmt.Errorf("no keeper answers at %s", k.pattern)}
+	errs := []error{fmt.Errorf("%w at %s", errNoKeeper, k.pattern)}
 	for _, path := range paths {
 		c, err := keeper.Dial(ctx, path)
 		if err == nil {

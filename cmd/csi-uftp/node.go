@@ -6,14 +6,19 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/csi-uftp/csi-uftp/driver"
+	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/mounter"
 	"github.com/csi-uftp/csi-uftp/secrets"
+	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
 type nodeFlags struct {
@@ -73,7 +78,7 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 	}
 	d, err := driver.New(driver.Config{
 		Version: version, Endpoint: f.endpoint, NodeID: f.nodeID, MaxVolumes: f.maxVolumes,
-		Mounter: m, Credentials: credentials, Logger: logger,
+		Mounter: localErrors{m}, Credentials: credentials, Logger: logger,
 	})
 	if err != nil {
 		return usageErrorf("%v", err)
@@ -81,6 +86,29 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 	logger.Info("node service started", "version", version, "endpoint", f.endpoint, "node_id", f.nodeID)
 	return d.Run(ctx)
 }
+
+// localErrors gives the error of Publish its gRPC status that driver cannot know:
+// there is no keeper on this machine.
+type localErrors struct{ *mounter.Manager }
+
+// Publish implements [driver.Mounter].
+func (l localErrors) Publish(ctx context.Context, p volume.Publication, access uftp.Access) error {
+	err := l.Manager.Publish(ctx, p, access)
+	if errors.Is(err, errNoKeeper) {
+		return noKeeper{err}
+	}
+	return err
+}
+
+type noKeeper struct{ error }
+
+// Error has the form of driver's messages: reason, cause, remedy.
+func (e noKeeper) Error() string {
+	return "KeeperUnreachable: " + strings.Join(strings.Fields(e.error.Error()), " ") + "; check that a pod of csi-uftp-mount runs on this node"
+}
+
+// GRPCStatus is what package status looks for.
+func (e noKeeper) GRPCStatus() *status.Status { return status.New(codes.Unavailable, e.Error()) }
 
 // newCredentials makes the resolver of credentials. In a pod with a service
 // account token it can also read Secrets that volumes name.
