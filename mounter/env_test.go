@@ -108,7 +108,9 @@ func (e *env) startKeeper() {
 	k, err := keeper.New(keeper.Config{
 		Logger: e.logger().With("process", "keeper"),
 		Stderr: e.stderr,
-		Env:    []string{"GORACE=atexit_sleep_ms=0"}, // under the race detector, do not wait a second to exit
+		// The fake workers change local files, as no other worker does.
+		Writable: []string{e.served},
+		Env:      []string{"GORACE=atexit_sleep_ms=0"}, // under the race detector, do not wait a second to exit
 	})
 	if err != nil {
 		e.t.Fatal(err)

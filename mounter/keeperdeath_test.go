@@ -21,7 +21,7 @@ import (
 func TestKeeperKilled(t *testing.T) {
 	e := newEnv(t)
 	e.stop() // the one in this process serves no more
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "keeper", e.socket)
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "keeper", e.socket, e.served)
 	cmd.Stderr = e.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -25,16 +25,16 @@ func TestMain(m *testing.M) {
 		log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 		os.Exit(worker.Run(context.Background(), worker.Config{Logger: log, Open: openForTest}))
 	}
-	if len(os.Args) == 3 && os.Args[1] == "keeper" {
-		os.Exit(runKeeper(os.Args[2]))
+	if len(os.Args) == 4 && os.Args[1] == "keeper" {
+		os.Exit(runKeeper(os.Args[2], os.Args[3]))
 	}
 	goleak.VerifyTestMain(m)
 }
 
 // runKeeper is a keeper in a process of its own.
-func runKeeper(socket string) int {
+func runKeeper(socket, writable string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	k, err := keeper.New(keeper.Config{Logger: log, Env: []string{"GORACE=atexit_sleep_ms=0"}})
+	k, err := keeper.New(keeper.Config{Logger: log, Env: []string{"GORACE=atexit_sleep_ms=0"}, Writable: []string{writable}})
 	if err != nil {
 		return 1
 	}

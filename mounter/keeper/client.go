@@ -74,8 +74,8 @@ func NewLocal(ctx context.Context, k *Keeper) (*Client, error) {
 
 func newClient(ctx context.Context, conn *net.UnixConn) (*Client, error) {
 	c := &Client{deaths: make(chan Death, maxDeaths)}
-	c.peer = wire.NewPeer(context.WithoutCancel(ctx), conn, wire.PeerConfig{Event: c.event})
-	if _, err := c.peer.Call(ctx, wire.KeeperHello, struct{}{}, &c.hello); err != nil {
+	c.peer = wire.NewPeer(context.WithoutCancel(ctx), conn, wire.PeerConfig{Event: c.event, Files: 1})
+	if err := c.peer.Call(ctx, wire.KeeperHello, struct{}{}, &c.hello); err != nil {
 		_ = c.peer.Close()
 		return nil, fmt.Errorf("greet the keeper: %w", err)
 	}
@@ -132,15 +132,14 @@ func (c *Client) Key() []byte { return c.hello.Key }
 // server's answer. The credential's descriptor stays the caller's. A worker
 // that is not served ends with the connection.
 func (c *Client) Create(ctx context.Context, name string, spec volume.Spec, note json.RawMessage, credential *wire.FD) error {
-	_, err := c.peer.Call(ctx, wire.KeeperCreate, wire.CreateParams{Name: name, Spec: spec, Note: note}, nil, credential)
-	return err
+	return c.peer.Call(ctx, wire.KeeperCreate, wire.CreateParams{Name: name, Spec: spec, Note: note}, nil, credential)
 }
 
 // Serve gives the worker its device, which stays the caller's, and the kernel's
 // INIT request, and returns the reply to write to the device.
 func (c *Client) Serve(ctx context.Context, name string, init []byte, device *wire.FD) ([]byte, error) {
 	var result wire.ServeResult
-	if _, err := c.peer.Call(ctx, wire.KeeperServe, wire.ServeParams{Name: name, Init: init}, &result, device); err != nil {
+	if err := c.peer.Call(ctx, wire.KeeperServe, wire.ServeParams{Name: name, Init: init}, &result, device); err != nil {
 		return nil, err
 	}
 	return result.Reply, nil
@@ -148,42 +147,37 @@ func (c *Client) Serve(ctx context.Context, name string, init []byte, device *wi
 
 // SetNote replaces the note that the keeper keeps for the node.
 func (c *Client) SetNote(ctx context.Context, name string, note json.RawMessage) error {
-	_, err := c.peer.Call(ctx, wire.KeeperNote, wire.NoteParams{Name: name, Note: note}, nil)
-	return err
+	return c.peer.Call(ctx, wire.KeeperNote, wire.NoteParams{Name: name, Note: note}, nil)
 }
 
 // Refresh has the auth service accept a credential, and the worker use it from
 // now on if apply is set. An error leaves everything as it was.
 func (c *Client) Refresh(ctx context.Context, name string, credential *wire.FD, apply bool) error {
-	_, err := c.peer.Call(ctx, wire.KeeperRefresh, wire.RefreshParams{Name: name, Apply: apply}, nil, credential)
-	return err
+	return c.peer.Call(ctx, wire.KeeperRefresh, wire.RefreshParams{Name: name, Apply: apply}, nil, credential)
 }
 
 // Stats returns what the worker knows without asking the server.
 func (c *Client) Stats(ctx context.Context, name string) (volume.Stats, error) {
 	var stats volume.Stats
-	_, err := c.peer.Call(ctx, wire.KeeperStats, wire.MountParams{Name: name}, &stats)
+	err := c.peer.Call(ctx, wire.KeeperStats, wire.MountParams{Name: name}, &stats)
 	return stats, err
 }
 
 // List names the mounts that are served.
 func (c *Client) List(ctx context.Context) ([]string, error) {
 	var result wire.ListResult
-	_, err := c.peer.Call(ctx, wire.KeeperList, struct{}{}, &result)
+	err := c.peer.Call(ctx, wire.KeeperList, struct{}{}, &result)
 	return result.Names, err
 }
 
 // Get returns a mount that is served. Its device is the caller's.
 func (c *Client) Get(ctx context.Context, name string) (*Mount, error) {
 	var r wire.GetResult
-	files, err := c.peer.Call(ctx, wire.KeeperGet, wire.MountParams{Name: name}, &r)
+	files, err := c.peer.CallFiles(ctx, wire.KeeperGet, wire.MountParams{Name: name}, &r)
 	if err != nil {
 		return nil, err
 	}
-	if len(files) != 1 {
-		for _, f := range files {
-			_ = f.Close()
-		}
+	if len(files) == 0 {
 		return nil, errors.New("keeper sent no device")
 	}
 	return &Mount{Spec: r.Spec, Note: r.Note, Init: r.Init, Reply: r.Reply, Device: files[0]}, nil
@@ -195,6 +189,6 @@ func (c *Client) Get(ctx context.Context, name string) (*Mount, error) {
 func (c *Client) Remove(ctx context.Context, name string, grace time.Duration) (reason string, clean bool, err error) {
 	var r wire.RemoveResult
 	p := wire.RemoveParams{Name: name, GraceSeconds: int(grace.Round(time.Second).Seconds())}
-	_, err = c.peer.Call(ctx, wire.KeeperRemove, p, &r)
+	err = c.peer.Call(ctx, wire.KeeperRemove, p, &r)
 	return r.Reason, r.Clean, err
 }

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
 )
@@ -32,8 +34,13 @@ type Config struct {
 	Env []string
 	// Stderr is where workers log; default os.Stderr.
 	Stderr *os.File
-	// AllowUIDs may connect besides root and the keeper's own user.
+	// AllowUIDs may connect besides root. The keeper's own user may too, but
+	// gets no more than a greeting: the workers of a keeper that is not root
+	// have the same user.
 	AllowUIDs []uint32
+	// Writable are the directories below which workers may change files. They
+	// need none; where the kernel has Landlock all others are closed to them.
+	Writable []string
 	// MaxMounts bounds the mounts; default 1024.
 	MaxMounts int
 }
@@ -148,7 +155,13 @@ func (k *Keeper) Close(ctx context.Context) error {
 }
 
 // Serve accepts node processes on l until ctx ends, and closes l. See [Listen].
+// It makes the process one that cannot be traced, and leaves no core files: it
+// holds the credentials and devices of all mounts, and its workers may have the
+// same user.
 func (k *Keeper) Serve(ctx context.Context, l *net.UnixListener) error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("prctl PR_SET_DUMPABLE: %w", err)
+	}
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	defer func() { _ = l.Close() }()
@@ -160,41 +173,58 @@ func (k *Keeper) Serve(ctx context.Context, l *net.UnixListener) error {
 			}
 			return fmt.Errorf("accept: %w", err)
 		}
-		if err := k.checkPeer(c); err != nil {
+		may, err := k.admit(c)
+		if err != nil {
 			k.log.Warn("connection refused", "err", err)
 			_ = c.Close()
 			continue
 		}
-		if !k.ServeConn(c) { //nolint:contextcheck // a connection lives as long as the keeper, not as the listener
+		//nolint:contextcheck // a connection lives as long as the keeper, not as the listener
+		if !k.serveConn(c, may) {
 			return nil
 		}
 	}
 }
 
-// checkPeer lets in root, our own user and those that the configuration names.
-func (k *Keeper) checkPeer(c *net.UnixConn) error {
+// access is what a connection may do.
+type access int
+
+const (
+	greet  access = iota // find out that the keeper lives
+	manage               // everything
+)
+
+// admit lets in root and those that the configuration names, and our own user
+// for a greeting: that is what the probe of the keeper's container does.
+func (k *Keeper) admit(c *net.UnixConn) (access, error) {
 	uid, err := peerUID(c)
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return 0, err
+	case uid == 0 || slices.Contains(k.cfg.AllowUIDs, uid):
+		return manage, nil
+	case int64(uid) == int64(os.Geteuid()):
+		return greet, nil
 	}
-	if uid == 0 || int64(uid) == int64(os.Geteuid()) || slices.Contains(k.cfg.AllowUIDs, uid) {
-		return nil
-	}
-	return fmt.Errorf("user %d: %w", uid, fs.ErrPermission)
+	return 0, fmt.Errorf("user %d: %w", uid, fs.ErrPermission)
 }
 
 // ServeConn serves one node process in the background until its connection or
 // the keeper ends. It reports false, and closes c, if the keeper has ended.
-func (k *Keeper) ServeConn(c *net.UnixConn) bool {
+func (k *Keeper) ServeConn(c *net.UnixConn) bool { return k.serveConn(c, manage) }
+
+func (k *Keeper) serveConn(c *net.UnixConn, may access) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
 		_ = c.Close()
 		return false
 	}
-	node := &nodeConn{keeper: k, created: make(map[string]struct{})}
-	peer := wire.NewPeer(k.ctx, c, wire.PeerConfig{Handle: node.handle})
-	k.peers[peer] = struct{}{}
+	node := &nodeConn{keeper: k, may: may, created: make(map[string]struct{})}
+	peer := wire.NewPeer(k.ctx, c, wire.PeerConfig{Handle: node.handle, Files: 1})
+	if may == manage {
+		k.peers[peer] = struct{}{} // who is told of deaths
+	}
 	k.group.Go(func() {
 		<-peer.Done()
 		k.mu.Lock()

@@ -15,6 +15,7 @@ import (
 // nodeConn answers one node process.
 type nodeConn struct {
 	keeper *Keeper
+	may    access
 
 	mu      sync.Mutex          // guards created
 	created map[string]struct{} // mounts of this connection that are not served yet
@@ -22,6 +23,12 @@ type nodeConn struct {
 
 func (n *nodeConn) handle(ctx context.Context, r *wire.Request) (any, []*wire.FD, error) {
 	k := n.keeper
+	if n.may == greet {
+		if r.Method != wire.KeeperHello {
+			return nil, nil, fmt.Errorf("%s: %w", r.Method, fs.ErrPermission)
+		}
+		return wire.HelloResult{Instance: k.instance}, nil, nil
+	}
 	switch r.Method {
 	case wire.KeeperHello:
 		return wire.HelloResult{Instance: k.instance, Key: k.key}, nil, nil
@@ -71,7 +78,7 @@ func (n *nodeConn) create(ctx context.Context, r *wire.Request) error {
 		return err
 	}
 	k := n.keeper
-	process, err := startProcess(ctx, k.cfg)
+	process, err := startProcess(ctx, k.cfg, k.log.With("mount", p.Name))
 	if err != nil {
 		_ = credential.Close()
 		return err
@@ -86,7 +93,7 @@ func (n *nodeConn) create(ctx context.Context, r *wire.Request) error {
 	n.mu.Lock()
 	n.created[m.name] = struct{}{}
 	n.mu.Unlock()
-	_, err = process.peer.Call(ctx, wire.WorkerStart, wire.StartParams{Name: p.Name, Spec: p.Spec}, nil, credential)
+	err = process.peer.Call(ctx, wire.WorkerStart, wire.StartParams{Name: p.Name, Spec: p.Spec}, nil, credential)
 	if err != nil {
 		k.markRemoving(m)
 		process.stop(ctx, 0, termGrace)
@@ -118,7 +125,7 @@ func (n *nodeConn) serve(ctx context.Context, r *wire.Request) (*wire.ServeResul
 		return nil, err
 	}
 	var result wire.ServeResult
-	_, err = m.process.peer.Call(ctx, wire.WorkerServe, wire.ServeParams{Init: p.Init}, &result, device)
+	err = m.process.peer.Call(ctx, wire.WorkerServe, wire.ServeParams{Init: p.Init}, &result, device)
 	if err != nil {
 		_ = device.Close()
 		return nil, m.process.explain(ctx, err)
@@ -163,7 +170,7 @@ func (k *Keeper) refresh(ctx context.Context, r *wire.Request) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.process.peer.Call(ctx, wire.WorkerRefresh, wire.RefreshParams{Apply: p.Apply}, nil, credential)
+	err = m.process.peer.Call(ctx, wire.WorkerRefresh, wire.RefreshParams{Apply: p.Apply}, nil, credential)
 	if err != nil {
 		return m.process.explain(ctx, err)
 	}
@@ -187,7 +194,7 @@ func (k *Keeper) stats(ctx context.Context, r *wire.Request) (*volume.Stats, err
 		return nil, err
 	}
 	var stats volume.Stats
-	if _, err := m.process.peer.Call(ctx, wire.WorkerStats, struct{}{}, &stats); err != nil {
+	if err := m.process.peer.Call(ctx, wire.WorkerStats, struct{}{}, &stats); err != nil {
 		return nil, m.process.explain(ctx, err)
 	}
 	return &stats, nil

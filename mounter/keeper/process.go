@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"runtime"
@@ -29,7 +30,7 @@ type process struct {
 // startProcess starts a worker. It gets a socket and nothing else: no argument
 // but its hidden name, a minimal environment, its own session (a terminal's
 // signals are not for it), and no way to gain privileges.
-func startProcess(ctx context.Context, cfg Config) (*process, error) {
+func startProcess(ctx context.Context, cfg Config, log *slog.Logger) (*process, error) {
 	ours, theirs, err := wire.Pair()
 	if err != nil {
 		return nil, err
@@ -58,6 +59,8 @@ func startProcess(ctx context.Context, cfg Config) (*process, error) {
 		Args:       cfg.Command,
 		Env:        cfg.Env,
 		Dir:        "/",
+		Stdin:      null, // opened here: where the child starts, nothing can be opened for writing
+		Stdout:     null,
 		Stderr:     cfg.Stderr,
 		ExtraFiles: []*os.File{null, socketFile}, // 3: nothing; 4: worker.SocketFD
 		SysProcAttr: &syscall.SysProcAttr{
@@ -67,7 +70,13 @@ func startProcess(ctx context.Context, cfg Config) (*process, error) {
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: cfg.WorkerUID, Gid: cfg.WorkerGID}
 	}
-	if err := startWithoutPrivileges(cmd); err != nil {
+	rules, err := newRuleset(cfg.Writable)
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("start worker: %w", err)
+	}
+	defer func() { _ = rules.Close() }()
+	if err := startWithoutPrivileges(cmd, rules); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("start worker: %w", err)
 	}
@@ -81,20 +90,28 @@ func startProcess(ctx context.Context, cfg Config) (*process, error) {
 		_ = cmd.Wait() // ProcessState has it all
 		_ = p.peer.Close()
 	}()
+	go func() {
+		<-p.peer.Done()
+		if err := p.peer.Err(); errors.Is(err, wire.ErrMessage) {
+			// No worker of ours does that.
+			log.Error("worker breaks the protocol; killing it", "err", err)
+			_ = cmd.Process.Kill()
+		}
+	}()
 	return p, nil
 }
 
 // startWithoutPrivileges starts cmd so that neither it nor a descendant gains a
 // privilege by executing a file. Such attributes belong to the thread that
 // forks, so that thread is made for it and ends with it.
-func startWithoutPrivileges(cmd *exec.Cmd) error {
+func startWithoutPrivileges(cmd *exec.Cmd, rules *wire.FD) error {
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
 			// The main thread does not end. While it waits here, another
 			// goroutine runs on another thread.
-			started <- startWithoutPrivileges(cmd)
+			started <- startWithoutPrivileges(cmd, rules)
 			runtime.UnlockOSThread()
 			return
 		}
@@ -105,6 +122,10 @@ func startWithoutPrivileges(cmd *exec.Cmd) error {
 		}
 		if os.Geteuid() == 0 {
 			dropBoundingSet()
+		}
+		if err := restrict(rules); err != nil {
+			started <- err
+			return
 		}
 		started <- cmd.Start()
 	}()

@@ -50,16 +50,16 @@ func Run(ctx context.Context, cfg Config) int {
 	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer cancel()
 
-	s := &session{open: cfg.Open, stop: cancel, log: cfg.Logger, serving: make(chan *loop, 1)}
-	peer := wire.NewPeer(ctx, conn, wire.PeerConfig{Handle: s.handle})
+	s := newSession(cfg.Open, cfg.Logger)
+	peer := wire.NewPeer(ctx, conn, wire.PeerConfig{Handle: s.handle, Files: 1})
 	defer func() { _ = peer.Close() }()
 	select {
 	case l := <-s.serving:
-		serveMount(ctx, s, l, peer)
+		serveMount(ctx, s.logger(), l, peer)
 	case <-peer.Done():
 		select {
 		case l := <-s.serving: // the last thing the keeper did
-			serveMount(ctx, s, l, peer)
+			serveMount(ctx, s.logger(), l, peer)
 		default: // told to stop, or there will be no mount without a keeper
 		}
 	}
@@ -68,12 +68,12 @@ func Run(ctx context.Context, cfg Config) int {
 
 // serveMount returns when the mount is gone or ctx has ended and everything
 // read from the device is answered.
-func serveMount(ctx context.Context, s *session, l *loop, peer *wire.Peer) {
+func serveMount(ctx context.Context, log *slog.Logger, l *loop, peer *wire.Peer) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		gone := l.run()
-		s.log.Info("serving ended", "unmounted", gone)
+		log.Info("serving ended", "unmounted", gone)
 	}()
 	keeper := peer.Done()
 	for {
@@ -86,7 +86,7 @@ func serveMount(ctx context.Context, s *session, l *loop, peer *wire.Peer) {
 			return
 		case <-keeper:
 			if ctx.Err() == nil {
-				s.log.Warn("the keeper is gone; serving on without it")
+				log.Warn("the keeper is gone; serving on without it")
 			}
 			keeper = nil
 		}
@@ -103,11 +103,11 @@ func finish(ctx context.Context, s *session, timeout time.Duration) int {
 	defer cancel()
 	code := ExitClean
 	if err := vol.FS.Drain(ctx); err != nil {
-		s.log.Error("data written could not be uploaded", "err", err)
+		s.logger().Error("data written could not be uploaded", "err", err)
 		code = ExitUndrain
 	}
 	if err := vol.Close(); err != nil {
-		s.log.Warn("closing", "err", err)
+		s.logger().Warn("closing", "err", err)
 	}
 	return code
 }

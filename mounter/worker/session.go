@@ -46,14 +46,16 @@ type Opener func(context.Context, volume.Spec, uftp.Access, *slog.Logger) (*Volu
 // session is what the keeper's calls work on.
 type session struct {
 	open Opener
-	stop context.CancelFunc // asks run to end
+	turn chan struct{} // holds one token: who has it starts, serves or refreshes
 
-	mu       sync.Mutex // guards what follows; held during start, serve and refresh
-	log      *slog.Logger
-	vol      *Volume
+	// Whoever has the turn works with these.
 	identity string // who the credential in use is, "" if not known
 	loop     *loop
 	serving  chan *loop // gets the loop when it is to run; room for one
+
+	mu  sync.Mutex // guards what follows, and is held for memory only
+	log *slog.Logger
+	vol *Volume
 }
 
 func (s *session) handle(ctx context.Context, r *wire.Request) (any, []*wire.FD, error) {
@@ -61,20 +63,29 @@ func (s *session) handle(ctx context.Context, r *wire.Request) (any, []*wire.FD,
 	case wire.WorkerStart:
 		return nil, nil, s.start(ctx, r)
 	case wire.WorkerServe:
-		reply, err := s.serve(r)
+		reply, err := s.serve(ctx, r)
 		return reply, nil, err
 	case wire.WorkerRefresh:
 		return nil, nil, s.refresh(ctx, r)
 	case wire.WorkerStats:
 		stats, err := s.stats(ctx)
 		return stats, nil, err
-	case wire.WorkerDrain:
-		return nil, nil, s.drain(ctx)
-	case wire.WorkerStop:
-		s.stop()
-		return nil, nil, nil
 	}
 	return nil, nil, fmt.Errorf("%s: %w", r.Method, errors.ErrUnsupported)
+}
+
+func newSession(open Opener, log *slog.Logger) *session {
+	return &session{open: open, turn: make(chan struct{}, 1), log: log, serving: make(chan *loop, 1)}
+}
+
+// takeTurn waits until nothing else is changed.
+func (s *session) takeTurn(ctx context.Context) (done func(), err error) {
+	select {
+	case s.turn <- struct{}{}:
+		return func() { <-s.turn }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // takeAccess reads the credential beside a request and closes its descriptor.
@@ -105,27 +116,34 @@ func (s *session) start(ctx context.Context, r *wire.Request) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.vol != nil {
-		return errors.New("already started")
-	}
-	debug.SetMemoryLimit(p.Spec.CacheSize + p.Spec.DirtyLimit + memoryHeadroom)
-	s.log = s.log.With("mount", p.Name)
-	vol, err := s.open(ctx, p.Spec, access, s.log)
+	done, err := s.takeTurn(ctx)
 	if err != nil {
 		return err
 	}
-	s.vol = vol
-	if s.identity, err = vol.Prove(ctx, access); err != nil {
+	defer done()
+	if _, err := s.volume(); err == nil {
+		return errors.New("already started")
+	}
+	debug.SetMemoryLimit(p.Spec.CacheSize + p.Spec.DirtyLimit + memoryHeadroom)
+	log := s.logger().With("mount", p.Name)
+	vol, err := s.open(ctx, p.Spec, access, log)
+	if err != nil {
+		return err
+	}
+	identity, err := vol.Prove(ctx, access)
+	if err != nil {
 		// It works, so this is odd, but it only means that later credentials
 		// cannot be compared with this one.
-		s.log.Warn("the auth service does not say who we are", "err", err)
+		log.Warn("the auth service does not say who we are", "err", err)
 	}
+	s.identity = identity
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log, s.vol = log, vol
 	return nil
 }
 
-func (s *session) serve(r *wire.Request) (*wire.ServeResult, error) {
+func (s *session) serve(ctx context.Context, r *wire.Request) (*wire.ServeResult, error) {
 	var p wire.ServeParams
 	if err := r.Decode(&p); err != nil {
 		return nil, err
@@ -135,12 +153,19 @@ func (s *session) serve(r *wire.Request) (*wire.ServeResult, error) {
 		return nil, err
 	}
 	defer func() { _ = device.Close() }()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.vol == nil || s.loop != nil {
-		return nil, errors.New("not started, or serving already")
+	done, err := s.takeTurn(ctx)
+	if err != nil {
+		return nil, err
 	}
-	l := newLoop(s.vol.FS, s.log)
+	defer done()
+	vol, err := s.volume()
+	if err != nil {
+		return nil, err
+	}
+	if s.loop != nil {
+		return nil, errors.New("serving already")
+	}
+	l := newLoop(vol.FS, s.logger())
 	reply, err := l.negotiate(p.Init)
 	if err != nil {
 		return nil, err
@@ -165,23 +190,35 @@ func (s *session) refresh(ctx context.Context, r *wire.Request) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.vol == nil {
-		return errors.New("not started")
-	}
-	identity, err := s.vol.Prove(ctx, access)
+	done, err := s.takeTurn(ctx)
 	if err != nil {
 		return err
 	}
-	if identity != s.identity {
+	defer done()
+	vol, err := s.volume()
+	if err != nil {
+		return err
+	}
+	identity, err := vol.Prove(ctx, access)
+	if err != nil {
+		return err
+	}
+	// If we do not know who the first credential is, the node's word has to do
+	// that this one is the same; another one cannot take its place then.
+	if identity != s.identity && (p.Apply || s.identity != "") {
 		return fmt.Errorf("credential of %q on a mount of %q: %w", identity, s.identity, fs.ErrPermission)
 	}
 	if p.Apply {
-		s.vol.Update(access)
-		s.log.Info("credential replaced", "identity", identity)
+		vol.Update(access)
+		s.logger().Info("credential replaced", "identity", identity)
 	}
 	return nil
+}
+
+func (s *session) logger() *slog.Logger {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log
 }
 
 func (s *session) volume() (*Volume, error) {
@@ -191,14 +228,6 @@ func (s *session) volume() (*Volume, error) {
 		return nil, errors.New("not started")
 	}
 	return s.vol, nil
-}
-
-func (s *session) drain(ctx context.Context) error {
-	vol, err := s.volume()
-	if err != nil {
-		return err
-	}
-	return vol.FS.Drain(ctx)
 }
 
 // stats asks the file system as the kernel would.

@@ -19,8 +19,8 @@ const (
 	// MaxMessage bounds one datagram, in bytes. It stays below the kernel's
 	// default socket buffer (net.core.wmem_default), which a datagram must fit.
 	MaxMessage = 128 << 10
-	// maxFiles bounds the descriptors beside one message.
-	maxFiles = 4
+	// MaxFiles bounds the descriptors beside one message.
+	MaxFiles = 1
 	// sendTimeout bounds the wait for a peer that does not read.
 	sendTimeout = 10 * time.Second
 )
@@ -44,10 +44,14 @@ type message struct {
 	Error   *Error          `json:"error,omitempty"`
 }
 
+// asks reports whether m wants an answer.
+func (m *message) asks() bool { return m.ID != 0 && m.Method != "" && m.Method != methodCancel }
+
 // conn sends and receives messages with descriptors. Sending is safe for
 // concurrent use, receiving belongs to one goroutine.
 type conn struct {
-	c *net.UnixConn
+	c     *net.UnixConn
+	files int // descriptors accepted beside a message
 }
 
 // Pair returns two connected sockets, close-on-exec.
@@ -86,7 +90,7 @@ func (c *conn) send(m message, files []*FD) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", m.Method, err)
 	}
-	if len(b) > MaxMessage || len(files) > maxFiles {
+	if len(b) > MaxMessage || len(files) > MaxFiles {
 		return fmt.Errorf("%w: %d bytes, %d descriptors", ErrMessage, len(b), len(files))
 	}
 	var rights []byte
@@ -110,7 +114,10 @@ func (c *conn) send(m message, files []*FD) error {
 // receive returns the next message and its descriptors, which are the caller's.
 // The error is [io.EOF] when the peer is gone.
 func (c *conn) receive(buf []byte) (message, []*FD, error) {
-	oob := make([]byte, unix.CmsgSpace(4*maxFiles))
+	var oob []byte
+	if c.files > 0 {
+		oob = make([]byte, unix.CmsgLen(4*c.files)) // CmsgSpace would have room for one more
+	}
 	n, oobn, flags, _, err := c.c.ReadMsgUnix(buf, oob)
 	if err != nil {
 		if errors.Is(err, unix.ECONNRESET) {
@@ -125,7 +132,7 @@ func (c *conn) receive(buf []byte) (message, []*FD, error) {
 	var m message
 	switch {
 	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
-		err = fmt.Errorf("%w: longer than %d bytes or %d descriptors", ErrMessage, MaxMessage, maxFiles)
+		err = fmt.Errorf("%w: longer than %d bytes or %d descriptors", ErrMessage, MaxMessage, c.files)
 	default:
 		if err = json.Unmarshal(buf[:n], &m); err != nil {
 			err = fmt.Errorf("%w: %d bytes that are not a message", ErrMessage, n)

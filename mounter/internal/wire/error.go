@@ -61,14 +61,16 @@ func EncodeError(err error) *Error {
 }
 
 func clip(s string) string {
+	const mark = "…" // within the limit, so that what was cut once stays as it is
 	if len(s) > maxText {
-		return s[:maxText] + "…"
+		return s[:maxText-len(mark)] + mark
 	}
 	return s
 }
 
 // Decode makes an error of what was received: the same message, and
-// [errors.Is] and [errors.As] find the same cause and *[uftp.Error].
+// [errors.Is] and [errors.As] find the same cause and *[uftp.Error]. Texts are
+// cut once more, because whoever sent them may not have done it.
 func (e *Error) Decode() error {
 	var cause error
 	for _, c := range causes {
@@ -81,9 +83,9 @@ func (e *Error) Decode() error {
 		if cause == nil {
 			cause = errors.New("unknown cause")
 		}
-		cause = &uftp.Error{Op: e.Op, Path: e.Path, Code: e.Code, Msg: e.Msg, Err: cause}
+		cause = &uftp.Error{Op: clip(e.Op), Path: clip(e.Path), Code: e.Code, Msg: clip(e.Msg), Err: cause}
 	}
-	return &remoteError{text: e.Text, cause: cause}
+	return &remoteError{text: clip(e.Text), cause: cause}
 }
 
 type remoteError struct {

@@ -28,8 +28,6 @@ const (
 	WorkerServe   = "serve"   // ServeParams + device → ServeResult
 	WorkerRefresh = "refresh" // RefreshParams + credential
 	WorkerStats   = "stats"   // → volume.Stats
-	WorkerDrain   = "drain"   // upload everything written
-	WorkerStop    = "stop"    // drain, then exit
 )
 
 // HelloResult introduces a keeper.
@@ -38,7 +36,8 @@ type HelloResult struct {
 	// Key is what fingerprints of credentials are keyed with. It lives as long
 	// as the keeper's memory of the mounts does, so that a new node process
 	// computes the same fingerprints.
-	Key []byte `json:"key"`
+	// It is for nodes only.
+	Key []byte `json:"key,omitempty"`
 }
 
 // MountParams names a mount.

@@ -9,14 +9,17 @@ import (
 	"sync"
 )
 
-// maxServed bounds the requests of one peer served at a time. More than this
-// wait in the socket.
+// maxServed bounds the requests of one peer served at a time. More are refused:
+// if they waited in the socket, so would the cancellations that make room.
 const maxServed = 256
 
 const methodCancel = "cancel"
 
 // ErrClosed means that the connection ended before a call was answered.
 var ErrClosed = errors.New("connection closed")
+
+// errCrowd is what a request beyond maxServed gets.
+var errCrowd = fmt.Errorf("already %d requests at a time", maxServed)
 
 // Request is a call from the far side.
 type Request struct {
@@ -48,10 +51,15 @@ func (r *Request) Take(i int) (*FD, error) {
 // connection ends. Returned descriptors are sent and closed.
 type Handler func(ctx context.Context, r *Request) (result any, files []*FD, err error)
 
-// PeerConfig says what a [Peer] does with what it receives.
+// PeerConfig says what a [Peer] does with what it receives. A far side that does
+// not keep to it loses the connection.
 type PeerConfig struct {
-	Handle Handler                                     // nil refuses all requests
+	Handle Handler                                     // nil: the far side may not ask anything
 	Event  func(method string, params json.RawMessage) // nil ignores events; called in order, must not block
+	// Files bounds the descriptors beside one message, at most [MaxFiles]. More
+	// never enter this process, not even to be closed: closing a file can
+	// block, for ever if whoever sent it serves that file himself.
+	Files int
 }
 
 // Peer is one end of a connection: it calls and is called.
@@ -80,7 +88,7 @@ type reply struct {
 func NewPeer(ctx context.Context, c *net.UnixConn, cfg PeerConfig) *Peer {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &Peer{
-		conn:    conn{c: c},
+		conn:    conn{c: c, files: min(cfg.Files, MaxFiles)},
 		cfg:     cfg,
 		pending: make(map[uint64]chan reply),
 		serving: make(map[uint64]context.CancelFunc),
@@ -118,10 +126,16 @@ func (p *Peer) Notify(method string, params any) error {
 }
 
 // Call sends a request with descriptors, which stay the caller's, and waits for
-// its reply, which it parses into result unless that is nil. Descriptors that
-// come with the reply are the caller's. An error of the far side keeps its
-// cause (see [EncodeError]).
-func (p *Peer) Call(ctx context.Context, method string, params, result any, files ...*FD) ([]*FD, error) {
+// its reply, which it parses into result unless that is nil. An error of the far
+// side keeps its cause (see [EncodeError]).
+func (p *Peer) Call(ctx context.Context, method string, params, result any, files ...*FD) error {
+	back, err := p.CallFiles(ctx, method, params, result, files...)
+	closeAll(back)
+	return err
+}
+
+// CallFiles is [Peer.Call] for replies with descriptors, which are the caller's.
+func (p *Peer) CallFiles(ctx context.Context, method string, params, result any, files ...*FD) ([]*FD, error) {
 	b, err := json.Marshal(params)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", method, err)
@@ -188,6 +202,10 @@ func (p *Peer) run(ctx context.Context) {
 	buf := make([]byte, MaxMessage)
 	for {
 		m, files, err := p.conn.receive(buf)
+		if err == nil && m.asks() && p.cfg.Handle == nil {
+			closeAll(files)
+			err = fmt.Errorf("%w: %s, and nobody here serves requests", ErrMessage, clip(m.Method))
+		}
 		if err != nil {
 			p.end(err)
 			break
@@ -208,11 +226,17 @@ func (p *Peer) run(ctx context.Context) {
 				p.cfg.Event(m.Method, m.Params)
 			}
 		default:
+			select {
+			case slots <- struct{}{}:
+			default:
+				closeAll(files)
+				_ = p.conn.send(message{ID: m.ID, Error: EncodeError(errCrowd)}, nil)
+				continue
+			}
 			ctx, cancel := context.WithCancel(ctx)
 			p.mu.Lock()
 			p.serving[m.ID] = cancel
 			p.mu.Unlock()
-			slots <- struct{}{}
 			handlers.Go(func() {
 				p.serve(ctx, m, files)
 				cancel()
@@ -260,7 +284,7 @@ func (p *Peer) serve(ctx context.Context, m message, files []*FD) {
 	r := &Request{Method: m.Method, Params: m.Params, files: files}
 	defer func() { closeAll(r.files) }()
 	answer := message{ID: m.ID}
-	result, back, err := p.handle(ctx, r)
+	result, back, err := p.cfg.Handle(ctx, r)
 	defer closeAll(back)
 	if err == nil {
 		answer.Result, err = json.Marshal(result)
@@ -274,11 +298,4 @@ func (p *Peer) serve(ctx context.Context, m message, files []*FD) {
 		_ = p.conn.send(message{ID: m.ID, Error: EncodeError(err)}, nil)
 	}
 	// Any other failure means that the connection is gone, which run sees.
-}
-
-func (p *Peer) handle(ctx context.Context, r *Request) (any, []*FD, error) {
-	if p.cfg.Handle == nil {
-		return nil, nil, fmt.Errorf("%s: %w", r.Method, errors.ErrUnsupported)
-	}
-	return p.cfg.Handle(ctx, r)
 }

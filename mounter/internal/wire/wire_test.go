@@ -41,8 +41,8 @@ func conns(t *testing.T) (a, b *net.UnixConn) {
 func peers(t *testing.T, handle wire.Handler) *wire.Peer {
 	t.Helper()
 	a, b := conns(t)
-	caller := wire.NewPeer(context.Background(), a, wire.PeerConfig{})
-	callee := wire.NewPeer(context.Background(), b, wire.PeerConfig{Handle: handle})
+	caller := wire.NewPeer(context.Background(), a, wire.PeerConfig{Files: 1})
+	callee := wire.NewPeer(context.Background(), b, wire.PeerConfig{Handle: handle, Files: 1})
 	t.Cleanup(func() { _ = caller.Close(); _ = callee.Close() })
 	return caller
 }
@@ -67,7 +67,7 @@ func TestCallsOverlap(t *testing.T) {
 		group.Go(func() {
 			want := fmt.Sprint(i)
 			var out text
-			if _, err := p.Call(t.Context(), "echo", text{want}, &out); err != nil || out.S != "re: "+want {
+			if err := p.Call(t.Context(), "echo", text{want}, &out); err != nil || out.S != "re: "+want {
 				t.Errorf("call %d: %+v, %v", i, out, err)
 			}
 		})
@@ -88,7 +88,7 @@ func TestDescriptorsTravel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	back, err := p.Call(t.Context(), "mirror", nil, nil, f)
+	back, err := p.CallFiles(t.Context(), "mirror", nil, nil, f)
 	if err != nil || len(back) != 1 {
 		t.Fatalf("%d descriptors, %v", len(back), err)
 	}
@@ -111,7 +111,7 @@ func TestDescriptorsNotTakenAreClosed(t *testing.T) {
 	}
 	r, w := wire.NewFD(fds[0]), wire.NewFD(fds[1])
 	defer func() { _ = r.Close() }()
-	if _, err := p.Call(t.Context(), "ignore", nil, nil, w); err != nil {
+	if err := p.Call(t.Context(), "ignore", nil, nil, w); err != nil {
 		t.Error(err)
 	}
 	_ = w.Close()
@@ -131,7 +131,7 @@ func TestCancelReachesTheHandler(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-started; cancel() }()
-	if _, err := p.Call(ctx, "wait", nil, nil); !errors.Is(err, context.Canceled) {
+	if err := p.Call(ctx, "wait", nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("call: %v, want Canceled", err)
 	}
 	<-ended
@@ -145,11 +145,11 @@ func TestCallFailsWhenThePeerGoes(t *testing.T) {
 		_, _ = b.Read(make([]byte, 1000))
 		_ = b.Close()
 	}()
-	if _, err := p.Call(t.Context(), "x", nil, nil); !errors.Is(err, wire.ErrClosed) {
+	if err := p.Call(t.Context(), "x", nil, nil); !errors.Is(err, wire.ErrClosed) {
 		t.Errorf("call: %v, want ErrClosed", err)
 	}
 	<-p.Done()
-	if _, err := p.Call(t.Context(), "x", nil, nil); !errors.Is(err, wire.ErrClosed) {
+	if err := p.Call(t.Context(), "x", nil, nil); !errors.Is(err, wire.ErrClosed) {
 		t.Errorf("call after the end: %v, want ErrClosed", err)
 	}
 }
@@ -157,14 +157,14 @@ func TestCallFailsWhenThePeerGoes(t *testing.T) {
 func TestTooLong(t *testing.T) {
 	long := strings.Repeat("x", wire.MaxMessage)
 	p := peers(t, func(context.Context, *wire.Request) (any, []*wire.FD, error) { return text{long}, nil, nil })
-	if _, err := p.Call(t.Context(), "x", text{long}, nil); !errors.Is(err, wire.ErrMessage) {
+	if err := p.Call(t.Context(), "x", text{long}, nil); !errors.Is(err, wire.ErrMessage) {
 		t.Errorf("long request: %v, want ErrMessage", err)
 	}
-	if _, err := p.Call(t.Context(), "x", nil, &text{}); err == nil || !strings.Contains(err.Error(), "bad message") {
+	if err := p.Call(t.Context(), "x", nil, &text{}); err == nil || !strings.Contains(err.Error(), "bad message") {
 		t.Errorf("long reply: %v", err)
 	}
 	nearly := text{long[:wire.MaxMessage-100]}
-	if _, err := p.Call(t.Context(), "x", nearly, nil); errors.Is(err, wire.ErrMessage) && strings.Contains(err.Error(), "descriptors") {
+	if err := p.Call(t.Context(), "x", nearly, nil); errors.Is(err, wire.ErrMessage) && strings.Contains(err.Error(), "descriptors") {
 		t.Errorf("a message of nearly the maximum: %v", err)
 	}
 }
@@ -229,7 +229,7 @@ func TestErrorsKeepTheirCause(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			p := peers(t, func(context.Context, *wire.Request) (any, []*wire.FD, error) { return nil, nil, tt.err })
-			_, err := p.Call(t.Context(), "x", nil, nil)
+			err := p.Call(t.Context(), "x", nil, nil)
 			if err == nil || err.Error() != tt.err.Error() {
 				t.Fatalf("got %v, want the text %q", err, tt.err)
 			}
