@@ -127,7 +127,9 @@ func (s nodeServer) pardon(ctx context.Context, req *csi.NodePublishVolumeReques
 	// for the next, and Stats asks nobody who could keep us waiting.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statsTimeout)
 	defer cancel()
-	switch _, err := s.d.cfg.Mounter.Stats(ctx, req.GetVolumeId(), target); {
+	switch st, err := s.d.cfg.Mounter.Stats(ctx, req.GetVolumeId(), target); {
+	case err == nil && st.Abnormal != "":
+		return fmt.Errorf("%w: %s, after %v", errUncertain, st.Abnormal, cause) //nolint:errorlint // the cause's own code must not win
 	case err == nil:
 		s.d.logger(ctx).WarnContext(ctx, "republish failed, the volume stays published as it is",
 			"volume_id", req.GetVolumeId(), "target_path", target, "err", toStatus(cause).Message())

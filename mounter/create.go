@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
-	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
 	"github.com/csi-uftp/csi-uftp/mounter/keeper"
 )
@@ -47,7 +47,7 @@ func (m *Manager) attach(ctx context.Context, client *keeper.Client, mt *mount) 
 	if err != nil {
 		return fmt.Errorf("hand the mount to its worker: %w", err)
 	}
-	if err := writeInitReply(device, reply); err != nil {
+	if err := writeInitReply(device, init, reply); err != nil {
 		return err
 	}
 	t, err := readTable()
@@ -91,20 +91,33 @@ func (m *Manager) mountNew(ctx context.Context, mt *mount) (*wire.FD, error) {
 	return device, nil
 }
 
+// noteTimeout bounds the wait for a keeper that has to remember something.
+const noteTimeout = 10 * time.Second
+
+// maxUsers bounds the publications of one mount, so that its note fits a message.
+const maxUsers = 200
+
 // note is what the keeper keeps for a node process that comes after this one.
 type note struct {
-	Dir          string               `json:"dir"`
-	Private      string               `json:"private,omitempty"`
-	Fingerprint  string               `json:"fingerprint"`
-	Publications []volume.Publication `json:"publications,omitempty"`
+	Private      string  `json:"private,omitempty"`
+	Fingerprint  string  `json:"fingerprint"`
+	Publications []shown `json:"publications,omitempty"`
+}
+
+// shown is a publication without the settings, which all of a mount share.
+type shown struct {
+	VolumeID  string `json:"volume_id"`
+	Target    string `json:"target"`
+	ReadOnly  bool   `json:"read_only,omitempty"`
+	Exclusive bool   `json:"exclusive,omitempty"`
 }
 
 func (m *Manager) encodeNote(mt *mount) (json.RawMessage, error) {
 	m.mu.Lock()
-	n := note{Dir: mt.dir, Private: mt.private, Fingerprint: mt.fingerprint}
+	n := note{Private: mt.private, Fingerprint: mt.fingerprint}
 	for _, p := range m.targets {
 		if p.mount == mt {
-			n.Publications = append(n.Publications, p.Publication)
+			n.Publications = append(n.Publications, shown{p.VolumeID, p.Target, p.ReadOnly, p.Exclusive})
 		}
 	}
 	m.mu.Unlock()
@@ -117,6 +130,8 @@ func (m *Manager) encodeNote(mt *mount) (json.RawMessage, error) {
 
 // note writes what is known of a mount now to the keeper.
 func (m *Manager) note(ctx context.Context, client *keeper.Client, mt *mount) error {
+	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
+	defer cancel()
 	select {
 	case mt.noting <- struct{}{}: // or an older state could overtake a newer one
 		defer func() { <-mt.noting }()

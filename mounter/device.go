@@ -2,6 +2,7 @@ package mounter
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -91,11 +92,36 @@ func readInit(device *wire.FD) ([]byte, error) {
 	}
 }
 
-// writeInitReply completes the connection. Doing it again is harmless.
-func writeInitReply(device *wire.FD, reply []byte) error {
+// writeInitReply completes the connection. Doing it again is harmless. The reply
+// and, after a restart, the device come from the keeper, which has less rights
+// than we: nothing is written but an answer to INIT, to nothing but FUSE.
+func writeInitReply(device *wire.FD, init, reply []byte) error {
+	switch {
+	case len(init) < 40 || binary.NativeEndian.Uint32(init[4:]) != opInit:
+		return fmt.Errorf("%d bytes are no INIT request", len(init))
+	case len(reply) < 16 || len(reply) > 4096 || int(binary.NativeEndian.Uint32(reply)) != len(reply),
+		binary.NativeEndian.Uint32(reply[4:]) != 0, // an error
+		binary.NativeEndian.Uint64(reply[8:]) != binary.NativeEndian.Uint64(init[8:]):
+		return fmt.Errorf("%d bytes are no answer to INIT", len(reply))
+	}
+	if err := checkDevice(device); err != nil {
+		return err
+	}
 	_, err := unix.Write(device.Int(), reply)
 	if err != nil && err != unix.ENOENT { // ENOENT: it has been answered
 		return fmt.Errorf("answer INIT: %w", err)
+	}
+	return nil
+}
+
+// checkDevice makes sure that a descriptor is /dev/fuse, wherever that lies.
+func checkDevice(device *wire.FD) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(device.Int(), &st); err != nil {
+		return fmt.Errorf("stat the device: %w", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(10, 229) {
+		return errors.New("the descriptor is not /dev/fuse")
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
 	"github.com/csi-uftp/csi-uftp/mounter/keeper"
@@ -52,6 +54,7 @@ type Manager struct {
 	group  sync.WaitGroup // the watcher of the keeper, tear-downs
 
 	connecting chan struct{} // holds one token: who has it may connect
+	lock       *wire.FD      // makes us the only manager of the plugin directory; nil with Direct
 
 	mu      sync.Mutex // guards what follows, and is held for memory only
 	client  *keeper.Client
@@ -87,8 +90,9 @@ type mount struct {
 // publication is a target in use.
 type publication struct {
 	volume.Publication
-	mount *mount // nil while it is looked for
-	bound bool   // shown at the target
+	mount *mount      // nil while it is looked for
+	bound bool        // shown at the target
+	asked volume.Spec // settings it was asked for and does not have, if any; whoever works on the target has it
 }
 
 // New makes a manager. It does nothing until it is used; [Manager.Recover]
@@ -109,16 +113,12 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.ReadAhead == 0 {
 		cfg.ReadAhead = 4 << 20
 	}
+	var lock *wire.FD
 	if !cfg.Direct {
-		if err := os.MkdirAll(filepath.Join(cfg.PluginDir, mountsDir), 0o700); err != nil {
+		var err error
+		if cfg.PluginDir, lock, err = claim(cfg.PluginDir); err != nil {
 			return nil, fmt.Errorf("mounter: %w", err)
 		}
-		// mountinfo has real paths only.
-		dir, err := filepath.EvalSymlinks(cfg.PluginDir)
-		if err != nil {
-			return nil, fmt.Errorf("mounter: %w", err)
-		}
-		cfg.PluginDir = dir
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &Manager{
@@ -127,6 +127,7 @@ func New(cfg Config) (*Manager, error) {
 		ctx:        ctx,
 		cancel:     cancel,
 		connecting: make(chan struct{}, 1),
+		lock:       lock,
 		mounts:     make(map[string]*mount),
 		targets:    make(map[string]*publication),
 		busy:       make(map[string]struct{}),
@@ -136,6 +137,34 @@ func New(cfg Config) (*Manager, error) {
 
 // mountsDir is below the plugin directory.
 const mountsDir = "mounts"
+
+// claim makes the plugin directory and takes it for this manager alone, until
+// the lock is closed or the process ends. A second one would take mounts that
+// are just being made for left-overs. The path it returns has no links in it,
+// as those in mountinfo.
+func claim(dir string) (string, *wire.FD, error) {
+	mounts := filepath.Join(dir, mountsDir)
+	if err := os.MkdirAll(mounts, 0o700); err != nil {
+		return "", nil, err
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	n, err := unix.Open(mounts, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", nil, &os.PathError{Op: "open", Path: mounts, Err: err}
+	}
+	lock := wire.NewFD(n)
+	if err := unix.Flock(n, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return "", nil, fmt.Errorf("another process manages the mounts in %s", mounts)
+		}
+		return "", nil, &os.PathError{Op: "lock", Path: mounts, Err: err}
+	}
+	return real, lock, nil
+}
 
 func (m *Manager) sourceDir(name string) string {
 	return filepath.Join(m.cfg.PluginDir, mountsDir, name)
@@ -157,6 +186,7 @@ func (m *Manager) Close() error {
 	for _, mt := range m.mounts {
 		_ = mt.device.Close()
 	}
+	_ = m.lock.Close()
 	return nil
 }
 

@@ -236,11 +236,6 @@ func TestConflictAndInUse(t *testing.T) {
 	e := newEnv(t)
 	p := e.publication("v1", "a")
 	e.publish(p)
-	changed := p
-	changed.Spec.UID = 7
-	if err := e.manager.Publish(t.Context(), changed, access("demo", goodPassword)); !errors.Is(err, volume.ErrConflict) {
-		t.Errorf("other settings: %v, want ErrConflict", err)
-	}
 	readOnly := p
 	readOnly.ReadOnly = true
 	if err := e.manager.Publish(t.Context(), readOnly, access("demo", goodPassword)); !errors.Is(err, volume.ErrConflict) {
@@ -259,6 +254,41 @@ func TestConflictAndInUse(t *testing.T) {
 	e.publish(second)
 	e.unpublish(second)
 	e.unpublish(other)
+}
+
+// What a new version has as another default, or an administrator writes into a
+// mount option, does not take the mount away from a pod that runs.
+func TestSettingsChange(t *testing.T) {
+	e := newEnv(t)
+	p := e.publication("v1", "a")
+	e.publish(p)
+	worker := e.lastWorker()
+	p.Spec.UID, p.Spec.AttrTimeout = 7, time.Minute
+	for range 3 {
+		e.publish(p)
+	}
+	if e.lastWorker() != worker {
+		t.Error("the mount was replaced")
+	}
+	if n := strings.Count(e.log.String(), "settings have changed"); n != 1 || !strings.Contains(e.log.String(), `attributes="[uid attrTimeout]"`) {
+		t.Errorf("said %d times, want once, with the attributes", n)
+	}
+	if err := e.manager.Publish(t.Context(), p, access("demo", goodPassword+"-2")); err != nil {
+		t.Error(err)
+	}
+	if b, _ := os.ReadFile(e.stderr.Name()); strings.Count(string(b), "credential replaced") != 1 {
+		t.Error("the new credential did not reach the worker")
+	}
+	if err := unix.Kill(worker, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the death is known", func() bool { return strings.Contains(e.log.String(), "lost its worker") })
+	e.publish(p)
+	e.publish(p)
+	if n := strings.Count(e.log.String(), "settings have changed"); n != 1 {
+		t.Error("the new mount has not the new settings")
+	}
+	e.unpublish(p)
 }
 
 func TestCredentialRefresh(t *testing.T) {
@@ -434,10 +464,10 @@ func TestNodeRestart(t *testing.T) {
 	if n := len(e.keeperLogPIDs()); n != started {
 		t.Errorf("%d workers started after the restart", n-started)
 	}
-	changed := p
-	changed.Spec.UID = 9
+	changed := q
+	changed.ReadOnly = false
 	if err := e.manager.Publish(t.Context(), changed, access("demo", goodPassword)); !errors.Is(err, volume.ErrConflict) {
-		t.Errorf("other settings: %v, want ErrConflict", err)
+		t.Errorf("not read-only any more: %v, want ErrConflict", err)
 	}
 	again := e.publication("v2", "c")
 	if err := e.manager.Publish(t.Context(), again, access("demo", goodPassword)); !errors.Is(err, volume.ErrInUse) {

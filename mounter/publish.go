@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
@@ -16,9 +17,10 @@ import (
 //
 // A target that shows the volume already has its credential refreshed, and that
 // never fails: a credential that the auth service does not accept is logged,
-// and the mount keeps the one it has. Other settings than the target has are
-// [volume.ErrConflict]; a second target against the access mode is
-// [volume.ErrInUse]. Errors about the credential, the server or the path come
+// and the mount keeps the one it has. So it is with settings that are not those
+// of the mount: they are for the next one. Another volume, place or capability
+// is [volume.ErrConflict] (see conflict); a second target against the access
+// mode is [volume.ErrInUse]. Errors about the credential, the server or the path come
 // before anything is mounted and keep the cause that the worker found.
 func (m *Manager) Publish(ctx context.Context, pub volume.Publication, access uftp.Access) error {
 	target, err := resolve(pub.Target)
@@ -65,8 +67,13 @@ func (m *Manager) republish(ctx context.Context, pub volume.Publication, access 
 	m.mu.Unlock()
 
 	if known == nil {
-		if top := t.top(pub.Target); top == nil || !isOurs(top) {
+		switch top := t.top(pub.Target); {
+		case top == nil:
+			return false, nil
+		case !isOurs(top) && m.cfg.Direct:
 			return false, nil // a person's directory may be a mount point itself
+		case !isOurs(top):
+			return false, fmt.Errorf("target %s shows a mount of type %s already: %w", pub.Target, top.FSType, fs.ErrExist)
 		}
 		if !dead(probe(ctx, pub.Target, m.cfg.ProbeTimeout)) {
 			// Mounted by an earlier process, and the keeper does not know it
@@ -77,10 +84,11 @@ func (m *Manager) republish(ctx context.Context, pub volume.Publication, access 
 		return false, m.clear(ctx, pub.Target)
 	}
 
-	if known.Publication != pub {
-		return false, fmt.Errorf("volume %s at %s: %w", pub.VolumeID, pub.Target, volume.ErrConflict)
+	if what := conflict(known.Publication, pub); what != "" {
+		return false, fmt.Errorf("%s shows volume %s with another %s: %w", pub.Target, known.VolumeID, what, volume.ErrConflict)
 	}
 	if m.works(ctx, known) && t.shows(pub.Target, known.mount.dev) {
+		m.noteChange(known, pub)
 		m.refresh(ctx, client, known.mount, access)
 		return true, nil
 	}
@@ -91,6 +99,20 @@ func (m *Manager) republish(ctx context.Context, pub volume.Publication, access 
 	}
 	m.drop(ctx, known)
 	return false, nil
+}
+
+// noteChange says once that a publication has settings that its mount has not.
+func (m *Manager) noteChange(known *publication, pub volume.Publication) {
+	if known.Spec == pub.Spec || known.asked == pub.Spec {
+		return
+	}
+	known.asked = pub.Spec
+	var names []string
+	for _, a := range known.Spec.Differences(pub.Spec) {
+		names = append(names, a.Name)
+	}
+	m.log.Warn("settings have changed; the mount keeps those it has until the volume is mounted afresh",
+		"volume_id", pub.VolumeID, "target_path", pub.Target, "attributes", names)
 }
 
 // works reports whether a publication's mount is served.
@@ -240,15 +262,12 @@ func (m *Manager) join(key []byte, pub volume.Publication, fingerprint string) (
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, mt := range m.mounts {
-		if mt.match == match && mt.ended == "" && !mt.closing && !mt.orphan {
+		if mt.match == match && mt.ended == "" && !mt.closing && !mt.orphan && mt.users < maxUsers {
 			mt.users++
 			return mt, false
 		}
 	}
-	name := match
-	for n := 2; m.mounts[name] != nil; n++ {
-		name = fmt.Sprintf("%s-%d", match, n)
-	}
+	name := newName(match)
 	mt = &mount{
 		name:        name,
 		dir:         m.sourceDir(name),

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/mounter/keeper"
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
@@ -26,8 +27,17 @@ func (m *Manager) Recover(ctx context.Context) error {
 	return err
 }
 
+// connectTimeout bounds the way to a keeper and what is to be learned from it.
+// A keeper that hangs must not keep targets from being unpublished.
+const connectTimeout = 20 * time.Second
+
+// maxMounts bounds the mounts that are taken over from a keeper.
+const maxMounts = 4096
+
 // connect returns the connection to the keeper, a new one if needed.
 func (m *Manager) connect(ctx context.Context) (*keeper.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
 	select {
 	case m.connecting <- struct{}{}:
 		defer func() { <-m.connecting }()
@@ -145,7 +155,13 @@ func (m *Manager) sync(ctx context.Context, client *keeper.Client) error {
 	if err != nil {
 		return err
 	}
+	if len(names) > maxMounts {
+		return fmt.Errorf("the keeper has %d mounts", len(names))
+	}
 	for _, name := range names {
+		if !validName(name) {
+			return fmt.Errorf("the keeper has a mount with the name %q", name)
+		}
 		kept, err := client.Get(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it died meanwhile
@@ -165,8 +181,13 @@ func (m *Manager) sync(ctx context.Context, client *keeper.Client) error {
 	return nil
 }
 
-// adopt takes a mount over that the keeper has.
+// adopt takes a mount over that the keeper has. Nothing that the keeper says is
+// believed that could lead us elsewhere: the mount's directory follows from its
+// name, and what is shown where is read from mountinfo.
 func (m *Manager) adopt(client *keeper.Client, name string, kept *keeper.Mount, t table) error {
+	if err := checkDevice(kept.Device); err != nil {
+		return err
+	}
 	var n note
 	if err := json.Unmarshal(kept.Note, &n); err != nil {
 		return fmt.Errorf("note: %w", err)
@@ -178,9 +199,12 @@ func (m *Manager) adopt(client *keeper.Client, name string, kept *keeper.Mount, 
 		mt.device, mt.orphan = kept.Device, false
 		return nil
 	}
+	if m.cfg.Direct {
+		return errors.New("not a mount of ours") // which begin and end with us
+	}
 	mt := &mount{
 		name:        name,
-		dir:         n.Dir,
+		dir:         m.sourceDir(name),
 		spec:        kept.Spec,
 		private:     n.Private,
 		ready:       make(chan struct{}),
@@ -192,7 +216,7 @@ func (m *Manager) adopt(client *keeper.Client, name string, kept *keeper.Mount, 
 	}
 	close(mt.ready)
 	// The process before us may have died before it did this.
-	if err := writeInitReply(mt.device, kept.Reply); err != nil {
+	if err := writeInitReply(mt.device, kept.Init, kept.Reply); err != nil {
 		return err
 	}
 	m.mounts[name] = mt
@@ -201,7 +225,9 @@ func (m *Manager) adopt(client *keeper.Client, name string, kept *keeper.Mount, 
 	}
 	for _, pub := range n.Publications {
 		if mt.dev != "" && t.shows(pub.Target, mt.dev) && m.targets[pub.Target] == nil {
-			m.targets[pub.Target] = &publication{Publication: pub, mount: mt, bound: true}
+			m.targets[pub.Target] = &publication{mount: mt, bound: true, Publication: volume.Publication{
+				VolumeID: pub.VolumeID, Target: pub.Target, Spec: kept.Spec, ReadOnly: pub.ReadOnly, Exclusive: pub.Exclusive,
+			}}
 			mt.users++
 		}
 	}

@@ -3,6 +3,7 @@ package mounter
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -30,12 +31,32 @@ func makeTarget(target string) (created bool, err error) {
 	if !st.IsDir() {
 		return false, fmt.Errorf("target %s is not a directory: %w", target, os.ErrInvalid)
 	}
+	if err := checkEmpty(target); err != nil {
+		return false, err
+	}
 	if st.Mode().Perm() != 0 {
 		if err := os.Chmod(target, 0); err != nil {
 			return false, fmt.Errorf("target: %w", err)
 		}
 	}
 	return false, nil
+}
+
+// checkEmpty refuses a directory with something in it: it would be hidden now,
+// and keep the target from being removed later.
+func checkEmpty(target string) error {
+	f, err := os.Open(target) //nolint:gosec // the caller's
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	switch names, err := f.Readdirnames(1); {
+	case len(names) > 0:
+		return fmt.Errorf("target %s is not empty: it holds %q: %w", target, names[0], os.ErrExist)
+	case err != nil && !errors.Is(err, io.EOF):
+		return fmt.Errorf("target: %w", err)
+	}
+	return nil
 }
 
 // removeTarget removes the directory if it is there. It never removes what is

@@ -29,7 +29,9 @@ func (m *Manager) Unpublish(ctx context.Context, volumeID, target string) error 
 	}
 	defer unlock()
 	// Without the keeper everything but the drain works.
-	if _, err := m.connect(ctx); err != nil {
+	connecting, cancel := context.WithTimeout(ctx, connectTimeout/2)
+	defer cancel()
+	if _, err := m.connect(connecting); err != nil {
 		m.log.Warn("unpublishing without the keeper", "err", err)
 	}
 	m.mu.Lock()
@@ -206,7 +208,13 @@ func (m *Manager) endWorker(ctx context.Context, mt *mount) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*m.cfg.DrainTimeout+30*time.Second)
 	defer cancel()
-	reason, clean, err := client.Remove(ctx, mt.name, m.cfg.DrainTimeout)
+	grace := m.cfg.DrainTimeout
+	select {
+	case <-mt.ready:
+	default:
+		grace = 0 // it was never used
+	}
+	reason, clean, err := client.Remove(ctx, mt.name, grace)
 	switch {
 	case err != nil:
 		m.log.Error("ending a worker", "mount", mt.name, "err", err)

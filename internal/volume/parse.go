@@ -88,6 +88,11 @@ func (s Spec) Validate() error {
 	return nil
 }
 
+// Differences returns the attributes that s and o do not agree on.
+func (s Spec) Differences(o Spec) []Attribute {
+	return slices.DeleteFunc(Attributes(), func(a Attribute) bool { return a.Get(s) == a.Get(o) })
+}
+
 func invalidValue(a Attribute, value string, err error) error {
 	if a.Name == "authURL" { // may hold a password
 		return fmt.Errorf("%w: authURL %w", ErrInvalid, err)
