@@ -42,14 +42,14 @@ func TestPosix(t *testing.T) {
 }
 
 var (
-	fsxOps  = flag.Int("fsx.ops", 20000, "operations of TestFsx on each server, over its seeds")
+	fsxOps  = flag.Int("fsx.ops", 100000, "operations of TestFsx on each server, over its seeds")
 	fsxSeed = flag.Uint64("fsx.seed", 1, "first seed of TestFsx")
 )
 
 // TestFsx compares random operations through the whole of it, from the system
 // call to the server's disk, with a model.
 func TestFsx(t *testing.T) {
-	const seeds = 4
+	const seeds = 10
 	eachMount(t, func(t *testing.T, mnt string) {
 		for seed := *fsxSeed; seed < *fsxSeed+seeds; seed++ {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
