@@ -9,6 +9,7 @@ import (
 
 	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
 	"github.com/csi-uftp/csi-uftp/mounter/keeper"
+	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
 // create makes a mount: a worker reaches the server, and only then something is
@@ -19,12 +20,19 @@ func (m *Manager) create(ctx context.Context, client *keeper.Client, mt *mount, 
 		return err
 	}
 	if err := client.Create(ctx, mt.name, mt.spec, note, credential); err != nil {
+		if ctx.Err() != nil {
+			// The keeper may have been done in the moment we gave up.
+			m.group.Go(func() { m.endWorker(context.WithoutCancel(ctx), mt) })
+		}
 		return err
 	}
 	if err := m.attach(ctx, client, mt); err != nil {
 		m.teardown(context.WithoutCancel(ctx), mt)
 		return err
 	}
+	m.mu.Lock()
+	mt.used = true
+	m.mu.Unlock()
 	m.log.Info("mounted", "mount", mt.name, "dev", mt.dev)
 	return nil
 }
@@ -64,6 +72,23 @@ func (m *Manager) attach(ctx context.Context, client *keeper.Client, mt *mount) 
 	if err := setReadAhead(mt.dev, m.cfg.ReadAhead); err != nil {
 		m.log.Debug("read-ahead stays as it is", "mount", mt.name, "err", err)
 	}
+	return m.firstTrip(ctx, mt)
+}
+
+// firstTrip makes sure that a mount answers. While we hold the device the kernel
+// would let us wait for a worker that has died meanwhile.
+func (m *Manager) firstTrip(ctx context.Context, mt *mount) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	m.group.Go(func() {
+		select {
+		case <-mt.over:
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			cancel(fmt.Errorf("%w: %s", uftp.ErrUnavailable, mt.ended))
+		case <-ctx.Done():
+		}
+	})
 	if err := probe(ctx, mt.dir, m.cfg.ProbeTimeout); err != nil {
 		return fmt.Errorf("first round trip through the mount: %w", err)
 	}
@@ -107,7 +132,7 @@ type note struct {
 // shown is a publication without the settings, which all of a mount share.
 type shown struct {
 	VolumeID  string `json:"volume_id"`
-	Target    string `json:"target"`
+	Target    []byte `json:"target"` // a path, which need not be UTF-8
 	ReadOnly  bool   `json:"read_only,omitempty"`
 	Exclusive bool   `json:"exclusive,omitempty"`
 }
@@ -117,7 +142,7 @@ func (m *Manager) encodeNote(mt *mount) (json.RawMessage, error) {
 	n := note{Private: mt.private, Fingerprint: mt.fingerprint}
 	for _, p := range m.targets {
 		if p.mount == mt {
-			n.Publications = append(n.Publications, shown{p.VolumeID, p.Target, p.ReadOnly, p.Exclusive})
+			n.Publications = append(n.Publications, shown{p.VolumeID, []byte(p.Target), p.ReadOnly, p.Exclusive})
 		}
 	}
 	m.mu.Unlock()

@@ -191,6 +191,17 @@ func (e *env) unpublish(p volume.Publication) {
 	}
 }
 
+// wantNothing checks that no mount, worker or directory is left, soon.
+func (e *env) wantNothing() {
+	e.t.Helper()
+	eventually(e.t, "workers end", func() bool { return len(workersOf(e.keeperLogPIDs())) == 0 })
+	eventually(e.t, "mounts go", func() bool { return len(e.mounts()) == 0 })
+	eventually(e.t, "mount directories go", func() bool {
+		left, err := os.ReadDir(filepath.Join(e.plugin, "mounts"))
+		return err == nil && len(left) == 0
+	})
+}
+
 // mounts returns where something is mounted below the environment's directory.
 func (e *env) mounts() []string {
 	e.t.Helper()

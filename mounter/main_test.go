@@ -6,12 +6,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/mounter/keeper"
@@ -59,6 +61,8 @@ func openForTest(ctx context.Context, spec volume.Spec, access uftp.Access, log 
 	if spec.AuthURL != fakeURL {
 		return worker.OpenUFTP(ctx, spec, access, log)
 	}
+	f := readFault(spec.Path)
+	f.at("start")
 	if _, err := fakeProve(ctx, access); err != nil {
 		return nil, err
 	}
@@ -70,8 +74,11 @@ func openForTest(ctx context.Context, spec volume.Spec, access uftp.Access, log 
 		return nil, err
 	}
 	return &worker.Volume{
-		FS:     &fakeFS{RawFileSystem: gofs.NewNodeFS(root, &gofs.Options{})},
-		Prove:  fakeProve,
+		FS: &fakeFS{RawFileSystem: gofs.NewNodeFS(root, &gofs.Options{}), fault: f},
+		Prove: func(ctx context.Context, a uftp.Access) (string, error) {
+			f.at("connected")
+			return fakeProve(ctx, a)
+		},
 		Update: func(a uftp.Access) { log.Info("update", "access", a) },
 		Close:  func() error { return nil },
 	}, nil
@@ -88,9 +95,44 @@ func fakeProve(_ context.Context, access uftp.Access) (string, error) {
 	return c.Username, nil
 }
 
+// fault is what befalls a worker: "kill" or "hang", a blank, and at which stage.
+type fault string
+
+// faultFile in a served directory holds a fault for the workers that serve it.
+const faultFile = ".fault"
+
+func readFault(dir string) fault {
+	b, err := os.ReadFile(filepath.Join(dir, faultFile))
+	if err != nil {
+		return ""
+	}
+	return fault(b)
+}
+
+func (f fault) at(stage string) {
+	switch f {
+	case fault("kill " + stage):
+		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+		select {}
+	case fault("hang " + stage):
+		select {}
+	}
+}
+
 // fakeFS is a local directory with two names in it that are not there.
 type fakeFS struct {
 	fuse.RawFileSystem
+	fault fault
+}
+
+// StatFs is the first request, which the node makes to see whether the mount
+// answers.
+func (f *fakeFS) StatFs(cancel <-chan struct{}, h *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	f.fault.at("probe")
+	if f.fault != "" {
+		go f.fault.at("answered") // about when the node binds
+	}
+	return f.RawFileSystem.StatFs(cancel, h, out)
 }
 
 func (f *fakeFS) Drain(context.Context) error { return nil }

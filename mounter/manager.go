@@ -79,6 +79,7 @@ type mount struct {
 	fingerprint string // of the credential in use
 	device      *wire.FD
 	dev         string // MAJ:MIN
+	used        bool   // it was made, and somebody may have written to it
 	users       int    // publications, also those under way
 	ended       string // why it serves no more, "" if it does
 	orphan      bool   // the keeper does not know it (any more): nobody watches the worker

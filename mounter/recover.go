@@ -212,6 +212,7 @@ func (m *Manager) adopt(client *keeper.Client, name string, kept *keeper.Mount, 
 		match:       matchKey(client.Key(), kept.Spec, n.Fingerprint, n.Private),
 		fingerprint: n.Fingerprint,
 		device:      kept.Device,
+		used:        true,
 		noting:      make(chan struct{}, 1),
 	}
 	close(mt.ready)
@@ -224,9 +225,10 @@ func (m *Manager) adopt(client *keeper.Client, name string, kept *keeper.Mount, 
 		mt.dev = deviceNumber(top)
 	}
 	for _, pub := range n.Publications {
-		if mt.dev != "" && t.shows(pub.Target, mt.dev) && m.targets[pub.Target] == nil {
-			m.targets[pub.Target] = &publication{mount: mt, bound: true, Publication: volume.Publication{
-				VolumeID: pub.VolumeID, Target: pub.Target, Spec: kept.Spec, ReadOnly: pub.ReadOnly, Exclusive: pub.Exclusive,
+		target := string(pub.Target)
+		if mt.dev != "" && t.shows(target, mt.dev) && m.targets[target] == nil {
+			m.targets[target] = &publication{mount: mt, bound: true, Publication: volume.Publication{
+				VolumeID: pub.VolumeID, Target: target, Spec: kept.Spec, ReadOnly: pub.ReadOnly, Exclusive: pub.Exclusive,
 			}}
 			mt.users++
 		}

@@ -202,18 +202,16 @@ func (m *Manager) teardown(ctx context.Context, mt *mount) {
 func (m *Manager) endWorker(ctx context.Context, mt *mount) {
 	m.mu.Lock()
 	client, gone := m.client, mt.ended != "" || mt.orphan
+	grace := m.cfg.DrainTimeout
+	if !mt.used {
+		grace = 0
+	}
 	m.mu.Unlock()
 	if client == nil || gone {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*m.cfg.DrainTimeout+30*time.Second)
 	defer cancel()
-	grace := m.cfg.DrainTimeout
-	select {
-	case <-mt.ready:
-	default:
-		grace = 0 // it was never used
-	}
 	reason, clean, err := client.Remove(ctx, mt.name, grace)
 	switch {
 	case err != nil:
