@@ -3,6 +3,7 @@ package keeper_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -13,27 +14,111 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
 	"github.com/csi-uftp/csi-uftp/mounter/keeper"
 )
 
-// TestMain is also a stranger who connects to a keeper. Workers are tested
-// with the manager, in package mounter.
+// TestMain is also what tests start: strangers who connect to a keeper, keepers
+// of other users, and bad workers. Good ones are tested with the manager, in
+// package mounter.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "dial" {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		c, err := keeper.Dial(ctx, os.Args[2])
-		if err != nil {
-			_, _ = os.Stdout.WriteString(err.Error())
-			os.Exit(1)
-		}
-		_ = c.Close()
-		os.Exit(0)
+	if len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-") {
+		goleak.VerifyTestMain(m)
+		return
 	}
-	goleak.VerifyTestMain(m)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var err error
+	switch os.Args[1] {
+	case "dial":
+		_, err = keeper.Dial(ctx, os.Args[2])
+	case "rummage":
+		err = rummage(ctx, os.Args[2])
+	case "keeper":
+		err = serve(ctx, os.Args[2])
+	case "prisoner":
+		prisoner(os.Args[2], os.Args[3])
+	case "babble":
+		_, err = unix.Write(4, []byte(`{"v":1,"id":1,"method":"list"}`))
+		<-ctx.Done()
+	}
+	if err != nil {
+		_, _ = os.Stdout.WriteString(err.Error())
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func serve(ctx context.Context, path string) error {
+	k, err := keeper.New(keeper.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	l, err := keeper.Listen(path)
+	if err != nil {
+		return err
+	}
+	return k.Serve(ctx, l)
+}
+
+// rummage tries what a keeper lets its own user do.
+func rummage(ctx context.Context, path string) error {
+	c, err := keeper.Dial(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	what := "with"
+	if len(c.Key()) == 0 {
+		what = "without"
+	}
+	_, err = c.List(ctx)
+	if errors.Is(err, os.ErrPermission) {
+		err = errors.New("permission")
+	}
+	_, err = fmt.Printf("greeted %s a key; list: %v\n", what, err)
+	return err
+}
+
+// run starts this program as another until the test ends.
+func run(t *testing.T, attr *syscall.SysProcAttr, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
+	cmd.SysProcAttr = attr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+}
+
+// command runs this program as another.
+func command(t *testing.T, attr *syscall.SysProcAttr, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
+	cmd.SysProcAttr = attr
+	out, err := cmd.Output()
+	return string(out), err
+}
+
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(10 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatal("not in time")
+		}
+	}
 }
 
 func start(t *testing.T, path string, cfg keeper.Config) {
@@ -116,9 +201,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		}
 	}
 	for uid, want := range map[uint32]bool{stranger: false, friend: true} {
-		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "dial", path)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
-		out, err := cmd.Output()
+		out, err := command(t, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}, "dial", path)
 		if (err == nil) != want {
 			t.Errorf("user %d: %v %s; want to get in: %v", uid, err, out, want)
 		}
