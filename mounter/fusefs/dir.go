@@ -111,18 +111,16 @@ func (fs *FS) list(ctx context.Context, d *dirHandle) error {
 	if !ok {
 		return errStale
 	}
+	// Nothing more gets hidden while we hold the names, but what is may go.
+	hidden := fs.tree.hidden(d.n)
 	tick := fs.tick()
 	entries, err := fs.server.List(ctx, path)
 	if err != nil {
 		return err
 	}
-	hidden := make(map[string]bool)
-	for _, n := range fs.tree.hidden(d.n) {
-		hidden[n.name] = true
-	}
 	d.entries = d.entries[:0:0]
 	for _, e := range entries {
-		if !hidden[e.Name] {
+		if hidden[e.Name] == nil {
 			d.entries = append(d.entries, e)
 		}
 	}

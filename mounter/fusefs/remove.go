@@ -179,12 +179,8 @@ func (fs *FS) evacuate(ctx context.Context, dir, to *node) error {
 	if err != nil {
 		return err
 	}
-	ours := make(map[string]bool, len(hidden))
-	for _, n := range hidden {
-		ours[n.name] = true
-	}
 	for _, e := range entries {
-		if !ours[e.Name] {
+		if hidden[e.Name] == nil {
 			return syscall.ENOTEMPTY
 		}
 	}

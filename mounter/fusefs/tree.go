@@ -55,16 +55,17 @@ func (t *tree) child(dir *node, name string) *node {
 	return dir.children[name]
 }
 
-// hidden returns the children of dir that are hidden.
-func (t *tree) hidden(dir *node) (nodes []*node) {
+// hidden returns the children of dir that are hidden, by name.
+func (t *tree) hidden(dir *node) map[string]*node {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, c := range dir.children {
+	hidden := make(map[string]*node)
+	for name, c := range dir.children {
 		if c.place == Hidden {
-			nodes = append(nodes, c)
+			hidden[name] = c
 		}
 	}
-	return nodes
+	return hidden
 }
 
 // enter returns the child of dir called name, which the server described as
