@@ -149,7 +149,7 @@ func New(cfg Config) (*Client, error) {
 	access := cfg.Access
 	cfg.Access = Access{}
 	c := &Client{cfg: cfg, access: &access}
-	c.dialer = &dialer{dial: cfg.Dial, timeout: cfg.DialTimeout, stall: cfg.IOTimeout / 4}
+	c.dialer = &dialer{dial: cfg.Dial, timeout: cfg.DialTimeout, stall: cfg.IOTimeout / 4, linger: finishTime, late: newLateWrites()}
 	if cfg.Login != nil {
 		l := *cfg.Login
 		c.login = &l

@@ -42,7 +42,7 @@ func (c *Client) WriteAt(ctx context.Context, path string, p []byte, off int64) 
 	if len(p) == 0 {
 		return 0, nil
 	}
-	err = c.do(ctx, operation{name: "write", path: path, data: true, writes: true}, func(s *session) error {
+	err = c.do(ctx, operation{name: "write", path: path, data: true, writes: true, fills: clean}, func(s *session) error {
 		return s.writeAt(clean, p, off)
 	})
 	if err != nil {
@@ -64,7 +64,7 @@ func (c *Client) Create(ctx context.Context, path string) error {
 	if err != nil {
 		return wrapError("create", path, err)
 	}
-	op := operation{name: "create", path: path, data: true, writes: true, settled: func(s *session) (bool, error) {
+	op := operation{name: "create", path: path, data: true, writes: true, fills: p, settled: func(s *session) (bool, error) {
 		i, _, err := s.stat(p)
 		return absent(err, err == nil && !i.IsDir() && i.Size == 0, false)
 	}}

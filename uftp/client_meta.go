@@ -122,7 +122,7 @@ func (c *Client) Rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return wrapError("rename", to, err)
 	}
-	op := operation{name: "rename", path: from, writes: true, settled: func(s *session) (bool, error) {
+	op := operation{name: "rename", path: from, writes: true, fills: f, settled: func(s *session) (bool, error) {
 		if _, _, err := s.stat(f); !errors.Is(err, fs.ErrNotExist) {
 			return absent(err, false, false)
 		}

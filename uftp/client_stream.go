@@ -174,7 +174,7 @@ func (c *Client) Put(ctx context.Context, path string, r io.Reader) (int64, erro
 		return 0, wrapError("put", path, err)
 	}
 	var n int64
-	err = c.do(ctx, operation{name: "put", path: path, data: true, writes: true}, func(s *session) error {
+	err = c.do(ctx, operation{name: "put", path: path, data: true, writes: true, fills: p}, func(s *session) error {
 		var started bool
 		n, started, err = s.put(p, r)
 		if err != nil && started {
@@ -196,10 +196,12 @@ func (f *final) Unwrap() error { return f.error }
 // put sends r to the file; started says that something was read from r.
 func (s *session) put(path string, r io.Reader) (n int64, started bool, err error) {
 	w := wirePath(path)
+	s.setPhase(storing)
 	conn, err := s.transfer(noRange, "STOR "+w)
 	if err != nil {
 		return 0, false, err
 	}
+	s.unsettled = path
 	// A server that refuses does not read the data: wait for its word.
 	var replies [2]reply
 	for i := range replies {
@@ -214,12 +216,14 @@ func (s *session) put(path string, r io.Reader) (n int64, started bool, err erro
 	n, rerr, werr := pump(conn, r, s.stall, &m)
 	s.sent.Add(m.n.Load())
 	if rerr != nil {
-		s.abort() // the server must not take this for the end of the file
+		s.settle() // whatever the error says, this session is not in step
+		s.abort()
 		return 0, true, fmt.Errorf("read source: %w", rerr)
 	}
 	s.dropData()
 	end, err := s.ctl.readReply()
 	if err == nil {
+		s.unsettled = ""
 		err = end.want(226)
 	}
 	if err == nil && werr != nil {

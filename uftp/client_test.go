@@ -95,7 +95,10 @@ func local(tb testing.TB, s *uftptest.Server, name string) []byte {
 	return ok[[]byte](tb)(os.ReadFile(filepath.Join(s.Dir(), name)))
 }
 
-func TestOperations(t *testing.T) { uftptest.Each(t, uftptest.Config{}, testOperations) }
+func TestOperations(t *testing.T) {
+	t.Parallel()
+	uftptest.Each(t, uftptest.Config{}, testOperations)
+}
 
 // TestQuirks does the same with what other servers do otherwise.
 func TestQuirks(t *testing.T) {
@@ -383,6 +386,7 @@ func (r errReader) Read([]byte) (int, error) { return 0, r.error }
 func second(_ int64, err error) error { return err }
 
 func TestReadOnly(t *testing.T) {
+	t.Parallel()
 	s := uftptest.Start(t, uftptest.Config{})
 	s.WriteFile(t, "f", []byte("x"))
 	c := open(t, s, func(c *uftp.Config) { c.ReadOnly = true })

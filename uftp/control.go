@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,7 @@ type control struct {
 
 	waiting bool   // something was written since the last wait
 	sent    bool   // something was written since the operation began
+	broken  bool   // the connection failed: it did not just end, or keep silent
 	midLine bool   // Read returned part of a line
 	code    string // first three bytes of the line Read returned last
 	crlf    bool   // the greeting ended in CR LF, and so do all lines
@@ -68,7 +70,17 @@ func (w waiter) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	quickAck(c.Conn)
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	return n, c.note(err)
+}
+
+// note remembers that the connection is broken. The next Read of a connection
+// that was reset says that it ended.
+func (c *control) note(err error) error {
+	if err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) { //nolint:errorlint // a net.Conn's own
+		c.broken = true
+	}
+	return err
 }
 
 // Write implements net.Conn.
@@ -77,7 +89,8 @@ func (c *control) Write(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	return n, c.note(err)
 }
 
 // Read implements net.Conn for the library: it returns at most the rest of the

@@ -129,10 +129,6 @@ func TestSSHKeyFormats(t *testing.T) {
 		add("OpenSSH, needless passphrase", openSSH(t, key), testPassphrase)
 		add("indented with CRLF", uftp.Secret("  "+strings.ReplaceAll(openSSH(t, key).Reveal(), "\n", "\r\n    ")), "")
 		add("no newline at the end", uftp.Secret(strings.TrimSpace(openSSH(t, key).Reveal())), "")
-		if alg == "EdDSA" { // slow by design; the others come from ssh-keygen below
-			encrypted := must[*pem.Block](t)(ssh.MarshalPrivateKeyWithPassphrase(key, "c", []byte(testPassphrase)))
-			add("OpenSSH encrypted", uftp.Secret(pem.EncodeToMemory(encrypted)), testPassphrase)
-		}
 		add("PKCS8", pemText("PRIVATE KEY", must[[]byte](t)(x509.MarshalPKCS8PrivateKey(key))), "")
 		old := func(name, kind string, der []byte) {
 			add(name, pemText(kind, der), "")
@@ -157,16 +153,37 @@ func TestSSHKeyFormats(t *testing.T) {
 				if want := `SSH key ` + ssh.FingerprintSHA256(public) + ` of "demo"`; c.String() != want {
 					t.Errorf("String() = %s, want %s", c, want)
 				}
-				if !strings.HasSuffix(name, "encrypted") {
-					return
+				if strings.HasSuffix(name, "encrypted") {
+					checkEncrypted(t, form.text)
 				}
-				_, err = uftp.NewSSHKey("demo", form.text, "")
-				checkInvalid(t, err, "the key is encrypted: give its passphrase")
-				_, err = uftp.NewSSHKey("demo", form.text, "wrong")
-				checkInvalid(t, err, "the passphrase of the private key is wrong")
 			})
 		}
 	}
+}
+
+// checkEncrypted has no passphrase for a key, and a wrong one.
+func checkEncrypted(t testing.TB, key uftp.Secret) {
+	t.Helper()
+	_, err := uftp.NewSSHKey("demo", key, "")
+	checkInvalid(t, err, "the key is encrypted: give its passphrase")
+	_, err = uftp.NewSSHKey("demo", key, "wrong")
+	checkInvalid(t, err, "the passphrase of the private key is wrong")
+}
+
+// TestSSHKeyOpenSSHEncrypted has a key of one KDF round ("ssh-keygen -a 1"): the
+// usual 16 take seconds under the race detector.
+func TestSSHKeyOpenSSHEncrypted(t *testing.T) {
+	private := uftp.Secret(must[[]byte](t)(os.ReadFile("testdata/encrypted_ed25519")))
+	public, _, _, _, err := ssh.ParseAuthorizedKey(must[[]byte](t)(os.ReadFile("testdata/encrypted_ed25519.pub")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := uftp.NewSSHKey("demo", private, testPassphrase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkJWT(t, bearer(t, c), public.(ssh.CryptoPublicKey).CryptoPublicKey(), "EdDSA", "demo")
+	checkEncrypted(t, private)
 }
 
 func checkInvalid(t testing.TB, err error, want string) {

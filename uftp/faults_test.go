@@ -138,7 +138,9 @@ func TestFaultsAreSurvived(t *testing.T) {
 						dir := fmt.Sprintf("dir%d", n)
 						s.WriteFile(t, dir+"/file", []byte("x"))
 						s.WriteFile(t, dir+"/a b", []byte("y"))
-						c := open(t, s, func(c *uftp.Config) { c.IOTimeout = 2 * time.Second })
+						c := open(t, s)
+						uftp.SetStall(c, 300*time.Millisecond)
+						uftp.SetLateTime(c, 100*time.Millisecond) // see TestLateWrites
 						check(t, c.Connect(t.Context()))
 						check(t, c.Mkdir(t.Context(), dir+"/empty"))
 						f.Verb = verb
@@ -173,6 +175,7 @@ func TestFaultsAreSurvived(t *testing.T) {
 
 // TestFaultsAreReported shows what the caller hears of what no retry mends.
 func TestFaultsAreReported(t *testing.T) {
+	t.Parallel()
 	data := pattern(300<<10, 8)
 	s := uftptest.Start(t, uftptest.Config{MaxConnections: 1000})
 	s.WriteFile(t, "data", data)
@@ -209,7 +212,7 @@ func TestFaultsAreReported(t *testing.T) {
 		"hash of others":      {uftptest.Fault{Verb: "HASH", Reply: "213 MD5 0-9 zz /x"}, func(c *uftp.Client) error { _, err := c.Hash(t.Context(), "data", "MD5", 0, -1); return err }, uftp.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := open(t, s, func(c *uftp.Config) { c.IOTimeout = 2 * time.Second })
+			c := open(t, s)
 			check(t, c.Connect(t.Context()))
 			s.Faults().Inject(-1, tt.fault)
 			defer s.Faults().Clear()
@@ -227,6 +230,7 @@ func TestFaultsAreReported(t *testing.T) {
 // TestShort makes the server send less than it has, which is what a file that
 // shrank looks like.
 func TestShort(t *testing.T) {
+	t.Parallel()
 	s := uftptest.Start(t, uftptest.Config{})
 	data := pattern(1<<20, 9)
 	s.WriteFile(t, "data", data)
@@ -288,6 +292,7 @@ func TestCancelSlow(t *testing.T) {
 // TestCancel cuts operations off at random moments; after each the client must
 // serve right bytes.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	quirks := uftptest.Quirks{SweepInterval: 50 * time.Millisecond}
 	uftptest.Each(t, uftptest.Config{MaxConnections: 10, Quirks: quirks}, func(t *testing.T, s *uftptest.Server) {
 		data := pattern(1<<20, 10)
@@ -338,26 +343,36 @@ func TestCancel(t *testing.T) {
 // TestInterrupted cancels operations that are nearly done, which costs nothing,
 // and one that never will be, which ends soon.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	s := uftptest.Start(t, uftptest.Config{})
 	data := pattern(1<<20, 11)
 	s.WriteFile(t, "data", data)
 	c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 1 })
 	check(t, c.Connect(t.Context()))
+	uftp.SetFinishTime(c, 10*time.Second) // "soon" on a busy machine
 	for range 10 {
-		s.Faults().Inject(1, uftptest.Fault{Verb: "RETR", Transfer: true, After: 1000, Delay: 20 * time.Millisecond})
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		s.Faults().Inject(1, uftptest.Fault{Verb: "RETR", Transfer: true, After: 1000, Stall: true})
+		ctx, cancel := context.WithCancel(t.Context())
+		before := s.Stats().Commands["RETR"]
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			eventually(t, "the transfer begins", func() bool { return s.Stats().Commands["RETR"] > before })
+			cancel()
+			s.Faults().Clear()
+		})
 		p := make([]byte, len(data))
 		if n, err := c.ReadAt(ctx, "data", p, 0); err != nil || !bytes.Equal(p, data) {
 			t.Errorf("read: %d, %v", n, err)
 		}
-		if _, err := c.Stat(ctx, "data"); !errors.Is(err, context.DeadlineExceeded) {
+		wg.Wait()
+		if _, err := c.Stat(ctx, "data"); !errors.Is(err, context.Canceled) {
 			t.Errorf("stat after the end of the context: %v", err)
 		}
-		cancel()
 	}
 	if st := c.Stats(); st.Logins != 1 || st.Sessions != 1 {
 		t.Errorf("sessions were lost: %+v", st)
 	}
+	c = open(t, s, func(c *uftp.Config) { c.MaxSessions = 1 })
 	for _, verb := range []string{"STAT", "RETR", "EPSV", "STOR", "MLSD"} {
 		s.Faults().Inject(1, uftptest.Fault{Verb: verb, Stall: true})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)

@@ -29,6 +29,7 @@ var names = []string{
 }
 
 func TestNames(t *testing.T) {
+	t.Parallel()
 	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
 		c := open(t, s)
 		ctx := t.Context()
@@ -154,6 +155,7 @@ func TestPathsRefused(t *testing.T) {
 // TestListForeignNames lists what cannot be addressed, or tries to look like
 // something else: it is left out, and the session stays in step.
 func TestListForeignNames(t *testing.T) {
+	t.Parallel()
 	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
 		for _, name := range []string{
 			"good", "zz", "new\nline", "two\nnew\nlines", "x\n211 End of file list", "y\n211 End of file list\n350 Restarting at 1",

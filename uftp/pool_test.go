@@ -17,7 +17,7 @@ import (
 // by the test between calls of synctest.Wait.
 func poolOf(t *testing.T, maxSessions int, open func(n int) error) *pool {
 	t.Helper()
-	d := &dialer{timeout: time.Second, stall: time.Second}
+	d := &dialer{timeout: time.Second, stall: time.Second, late: newLateWrites()}
 	n := 0
 	p := newPool(func(ctx context.Context) (*session, error) {
 		n++

@@ -27,11 +27,8 @@ import (
 // A session that got out of step (ErrProtocol) is worth a second attempt, on a
 // new one, but no third.
 //
-// One thing no client can mend: when a connection is lost while the server still
-// holds bytes of a WriteAt, it writes them when it gets to it, maybe after the
-// repetition on another session. They are the same bytes; but what a later
-// WriteAt put in their place within that moment is lost. A cancelled WriteAt does
-// wait for the server.
+// An upload is repeated, and other changes of the file's content wait, until the
+// server's process of the lost session is gone; see lateWrites.
 //
 // Waiting for a session and for better times is bounded by the caller's context
 // and by IOTimeout, counted from the start of the operation. A transfer that
@@ -84,8 +81,11 @@ type operation struct {
 	// settled is set for operations that must not run twice: it reports whether
 	// the operation was done by an attempt whose reply got lost.
 	settled func(*session) (bool, error)
-	steady  bool // once begun, an attempt is not cut short by the caller's context
-	keep    bool // a successful attempt keeps its session
+	// fills is the clean path of the file whose content the operation changes, or
+	// which it renames.
+	fills  string
+	steady bool // once begun, an attempt is not cut short by the caller's context
+	keep   bool // a successful attempt keeps its session
 }
 
 var errReadOnly = fmt.Errorf("%w (%w)", fs.ErrPermission, linuxErrno[30])
@@ -99,7 +99,11 @@ func (c *Client) do(ctx context.Context, op operation, run func(*session) error)
 	defer cancel()
 	var unsure bool // an attempt may have done it
 	for n := 0; ; n++ {
-		s, err := c.pool.acquire(wait, op.data, 0)
+		var s *session
+		err := c.dialer.late.wait(wait, op.fills)
+		if err == nil {
+			s, err = c.pool.acquire(wait, op.data, 0)
+		}
 		if err != nil && wait.Err() != nil && ctx.Err() == nil && !retryable(err) {
 			err = fmt.Errorf("%w: no session within %v", ErrUnavailable, c.cfg.IOTimeout)
 		}

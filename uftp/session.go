@@ -19,6 +19,9 @@ type dialer struct {
 	dial    DialFunc
 	timeout time.Duration // for a connection, and for the login after it
 	stall   time.Duration // longest silence of a server that should speak
+	linger  time.Duration // finishTime
+
+	late *lateWrites // of lost sessions
 
 	passive   atomic.Bool // use PASV and its address: EPSV's port was refused
 	inclusive atomic.Bool // the end of a RANG is part of it, as we found out
@@ -42,6 +45,7 @@ type session struct {
 	rfcRang   bool            // the server says that the end of a RANG is part of it
 
 	idleSince time.Time // owned by the pool
+	unsettled string    // the file that the server may be writing and has not said it is done with
 
 	life context.Context // ends with the session
 	end  context.CancelFunc
@@ -156,10 +160,13 @@ func (s *session) run(ctx context.Context, op func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.ctl.sent = false
+	s.ctl.sent, s.unsettled = false, ""
 	number := s.nextOperation()
 	stop := context.AfterFunc(ctx, func() { s.interrupt(number) })
 	err := op()
+	if err != nil && !isRefusal(err) {
+		s.settle()
+	}
 	stop()
 	s.nextOperation()
 	if err == nil || isRefusal(err) {
@@ -230,7 +237,7 @@ func (s *session) interrupt(operation uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.operation == operation && !s.closed {
-		s.timer = time.AfterFunc(finishTime, func() { s.expire(operation) })
+		s.timer = time.AfterFunc(s.linger, func() { s.expire(operation) })
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 const (
 	// lateListen is how long a refused data port is tried again: UFTPD before
 	// 3.5 tells the port before it listens there.
-	lateListen = time.Second
+	lateListen = 2 * time.Second
 	// replyGrace is how long the reply may take once the data connection failed.
 	replyGrace = 10 * time.Second
 )

@@ -172,6 +172,7 @@ func (s *session) writeAt(path string, p []byte, off int64) error {
 	if err != nil {
 		return err
 	}
+	s.unsettled = path
 	m := s.start(conn, func(conn net.Conn, m *moved) error { return writeFull(conn, p, s.stall, m) })
 	if err := s.begin(m, -1); err != nil {
 		return s.after(err)
@@ -179,6 +180,7 @@ func (s *session) writeAt(path string, p []byte, off int64) error {
 	if err := s.finish(m); err != nil {
 		return s.after(err)
 	}
+	s.unsettled = ""
 	st, err := s.ctl.readReply()
 	if err != nil {
 		s.cancel(m)
@@ -221,9 +223,11 @@ func statInfo(r reply) (Info, bool) {
 
 // create makes an empty file, or an existing one empty.
 func (s *session) create(path string) error {
+	s.setPhase(storing)
 	if _, err := s.transfer(noRange, "ALLO 0", "STOR "+wirePath(path)); err != nil {
 		return err
 	}
+	s.unsettled = path
 	var first error
 	var stor reply
 	for _, code := range []int{350, 200, 150} {

@@ -35,6 +35,7 @@ func eventually(tb testing.TB, what string, cond func() bool) {
 
 // TestSessionLimit has more work at a time than the server allows sessions.
 func TestSessionLimit(t *testing.T) {
+	t.Parallel()
 	for _, limit := range []int{1, 2} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			uftptest.Each(t, uftptest.Config{MaxConnections: limit}, func(t *testing.T, s *uftptest.Server) {
@@ -92,10 +93,10 @@ func TestBusy(t *testing.T) {
 	s := uftptest.Start(t, uftptest.Config{MaxConnections: 1})
 	other := open(t, s)
 	check(t, other.Connect(t.Context()))
-	c := open(t, s, func(c *uftp.Config) { c.IOTimeout = time.Second })
+	c := open(t, s, func(c *uftp.Config) { c.IOTimeout = 3 * time.Second })
 	_, err := c.Stat(t.Context(), "")
 	wantErr(t, err, uftp.ErrBusy)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err = c.Stat(ctx, "")
 	wantErr(t, err, uftp.ErrBusy, context.DeadlineExceeded)
@@ -110,6 +111,7 @@ func TestBusy(t *testing.T) {
 
 // TestPasswordDies loses all sessions and the one-time password.
 func TestPasswordDies(t *testing.T) {
+	t.Parallel()
 	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
 		data := pattern(1<<20, 21)
 		s.WriteFile(t, "data", data)
@@ -160,6 +162,7 @@ func TestPasswordDies(t *testing.T) {
 
 // TestFixedLogin has no credential to authenticate with.
 func TestFixedLogin(t *testing.T) {
+	t.Parallel()
 	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
 		l, err := uftp.Authenticate(t.Context(), uftp.AuthRequest{
 			AuthURL: s.AuthURL(), BaseDir: s.Dir(), Persistent: true,
@@ -184,6 +187,7 @@ func TestFixedLogin(t *testing.T) {
 
 // TestIdle gives everything back after a while, and comes again.
 func TestIdle(t *testing.T) {
+	t.Parallel()
 	s := uftptest.Start(t, uftptest.Config{Quirks: uftptest.Quirks{SweepInterval: 20 * time.Millisecond}})
 	c := open(t, s, func(c *uftp.Config) { c.IdleTimeout = 100 * time.Millisecond })
 	for range 3 {
@@ -202,6 +206,7 @@ func TestIdle(t *testing.T) {
 
 // TestAnchor keeps the password alive while the client is in use.
 func TestAnchor(t *testing.T) {
+	t.Parallel()
 	s := uftptest.Start(t, uftptest.Config{Quirks: uftptest.Quirks{SweepInterval: 10 * time.Millisecond}})
 	c := open(t, s, func(c *uftp.Config) { c.IdleTimeout = 200 * time.Millisecond })
 	for start := time.Now(); time.Since(start) < time.Second; {
@@ -281,6 +286,7 @@ func TestConnectErrors(t *testing.T) {
 // TestPassiveFallback has a server whose EPSV ports cannot be reached at its own
 // address, only at the one that its PASV replies tell.
 func TestPassiveFallback(t *testing.T) {
+	t.Parallel()
 	s := uftptest.Start(t, uftptest.Config{Quirks: uftptest.Quirks{AdvertiseHost: "127.0.0.9", AcceptTimeout: time.Second}})
 	data := pattern(10000, 22)
 	s.WriteFile(t, "data", data)
@@ -389,6 +395,7 @@ func TestDescriptors(t *testing.T) {
 // TestRefusedCredential asks the auth service rarely with a credential that it
 // refused, and at once with another one.
 func TestRefusedCredential(t *testing.T) {
+	t.Parallel()
 	s := uftptest.Start(t, uftptest.Config{})
 	var dials atomic.Int32
 	c := open(t, s, func(c *uftp.Config) {
@@ -415,6 +422,7 @@ func TestRefusedCredential(t *testing.T) {
 
 // TestNoSecretsInLogsAndErrors collects what a client with a hard life says.
 func TestNoSecretsInLogsAndErrors(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var said bytes.Buffer
 	say := func(v ...any) {
