@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -160,7 +161,7 @@ func TestRogueKeeperMisleadsNobody(t *testing.T) {
 // Whatever a keeper answers INIT with, only an answer to INIT is written.
 func TestRogueKeeperAnswersINIT(t *testing.T) {
 	_, good := fuseInit()
-	long := append(good[:len(good):len(good)], make([]byte, 8192)...)
+	long := append(slices.Clip(good), make([]byte, 8192)...)
 	binary.NativeEndian.PutUint32(long, uint32(len(long)))
 	notify := append([]byte(nil), good...)
 	clear(notify[8:16])
