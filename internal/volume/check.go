@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -16,11 +15,30 @@ import (
 // maxPath is Linux' PATH_MAX less the terminating NUL.
 const maxPath = 4095
 
-var (
-	hostName  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$`)
-	subdomain = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
-	label     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-)
+// isName reports whether v is a name of at most longest bytes, which begins and
+// ends with a letter or digit of ASCII and has beside those only what others
+// holds. Host names, and names of Kubernetes' objects where the letters are lower
+// case, are such. (As regular expressions they would be a quarter of what an
+// idle worker's heap holds.)
+func isName(v, others string, longest int) bool {
+	if v == "" || len(v) > longest {
+		return false
+	}
+	for i, c := range []byte(v) {
+		inner := i > 0 && i < len(v)-1
+		switch {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+		case inner && strings.IndexByte(others, c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func isHostName(v string) bool { return isName(v, "._-", 253) }
+
+func isLower(v string) bool { return strings.ToLower(v) == v }
 
 // checkAuthURL does not repeat the URL in its errors: it may hold a password
 // that somebody wrote there.
@@ -48,7 +66,7 @@ func checkServer(v string) error {
 	if err != nil || host == "" || port == "" {
 		return errors.New("must be HOST:PORT")
 	}
-	if _, err := netip.ParseAddr(host); err != nil && !hostName.MatchString(host) {
+	if _, err := netip.ParseAddr(host); err != nil && !isHostName(host) {
 		return errors.New("is not a host name or address with a port")
 	}
 	return checkPort(port)
@@ -108,7 +126,7 @@ func checkWord(v string) error {
 func checkAddresses(v string) error {
 	for addr := range strings.SplitSeq(v, ",") {
 		addr = strings.TrimSpace(addr)
-		if _, err := netip.ParseAddr(addr); err != nil && !hostName.MatchString(addr) {
+		if _, err := netip.ParseAddr(addr); err != nil && !isHostName(addr) {
 			return errors.New("must be IP addresses or host names, separated by commas")
 		}
 	}
@@ -116,14 +134,14 @@ func checkAddresses(v string) error {
 }
 
 func checkSecretName(v string) error {
-	if !subdomain.MatchString(v) {
+	if !isName(v, ".-", 253) || !isLower(v) {
 		return errors.New("is not the name of a Secret (lower case letters, digits, '-' and '.')")
 	}
 	return nil
 }
 
 func checkNamespace(v string) error {
-	if !label.MatchString(v) {
+	if !isName(v, "-", 63) || !isLower(v) {
 		return errors.New("is not the name of a namespace (lower case letters, digits and '-')")
 	}
 	return nil
