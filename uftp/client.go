@@ -40,7 +40,7 @@ type Config struct {
 	BaseDir       string
 	Group         string        // Unix group to ask for; "" is the user's default
 	ClientAddress string        // addresses UFTPD shall accept; "" is ours as the auth service sees it
-	HTTPTimeout   time.Duration // of one request to the auth service; its default is Authenticate's
+	HTTPTimeout   time.Duration // of one request to the auth service; default Authenticate's, or half of IOTimeout if that is less, but not below 5 s
 
 	// Login, if not nil, is the result of an authentication made elsewhere; then
 	// the auth service is never asked, and when the one-time password has died

@@ -1,6 +1,7 @@
 package uftp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ const (
 	// passwordLife is how long we trust a one-time password that opened no
 	// session yet; the server forgets it after 300 s.
 	passwordLife = 240 * time.Second
+	// minAuthTime is the least that a request to the auth service may take,
+	// however short IOTimeout is: some of them ask others.
+	minAuthTime = 5 * time.Second
 	// refusedLife is how long a refused credential is not tried again, so that a
 	// busy program with an old password does not lock its user out.
 	refusedLife = 2 * time.Second
@@ -91,7 +95,7 @@ func (c *Client) password(ctx context.Context) (l Login, fresh bool, err error) 
 	l, err = Authenticate(ctx, AuthRequest{
 		AuthURL: c.cfg.AuthURL, Access: access, Insecure: c.cfg.Insecure,
 		BaseDir: c.cfg.BaseDir, Persistent: true, Group: c.cfg.Group,
-		ClientAddress: c.cfg.ClientAddress, HTTPTimeout: c.cfg.HTTPTimeout, Dial: c.cfg.Dial,
+		ClientAddress: c.cfg.ClientAddress, HTTPTimeout: c.authTime(), Dial: c.cfg.Dial,
 	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,6 +109,12 @@ func (c *Client) password(ctx context.Context) (l Login, fresh bool, err error) 
 	c.login, c.refused = &l, nil
 	c.auths++
 	return l, true, nil
+}
+
+// authTime bounds a request to the auth service: one that hangs must leave
+// operations the time for another.
+func (c *Client) authTime() time.Duration {
+	return cmp.Or(c.cfg.HTTPTimeout, min(defaultHTTPTimeout, max(c.cfg.IOTimeout/2, minAuthTime)))
 }
 
 // forget drops the one-time password.

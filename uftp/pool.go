@@ -106,7 +106,8 @@ func (p *pool) acquire(ctx context.Context, data bool, patience time.Duration) (
 	}
 	last := p.last
 	if n := len(p.all); n > 0 {
-		last = fmt.Errorf("%w: all %d are in use", ErrBusy, n)
+		// Not ErrBusy: we have sessions. They do not come back in time.
+		last = fmt.Errorf("%w: all %d sessions are in use", ErrUnavailable, n)
 	}
 	p.mu.Unlock()
 	select {

@@ -81,7 +81,7 @@ func TestPoolHeedsContexts(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		if _, err := p.acquire(ctx, false, 0); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrBusy) {
+		if _, err := p.acquire(ctx, false, 0); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrUnavailable) {
 			t.Errorf("error %v", err)
 		}
 		if d := time.Since(start); d != time.Second {

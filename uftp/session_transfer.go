@@ -10,10 +10,15 @@ import (
 	"time"
 )
 
-// settleTime is how long the rest of a transfer may pause after the server said
-// that it sent everything, before we ask it to end the data connection. Asking
-// too early costs a reconnection, nothing else.
-const settleTime = 20 * time.Millisecond
+const (
+	// settleTime is how long the rest of a transfer may pause after the server
+	// said that it sent everything, before we ask it how much there is. Asking
+	// too early costs a round trip, nothing else.
+	settleTime = 20 * time.Millisecond
+	// tailTime is the same when there is as much as was asked for, before we ask
+	// the server to end the data connection: longer than TCP takes to mend a loss.
+	tailTime = time.Second
+)
 
 // rang writes the RANG command for n > 0 bytes at off. The end is exclusive,
 // except where the server says otherwise.
@@ -32,9 +37,10 @@ const noRange = "RANG 1 0"
 // readAt reads into p at off. At the end of the file it returns io.EOF.
 //
 // On a kept connection a range past the end of the file just sends less, and
-// nothing marks the end. If bytes are missing after the final reply we ask for
-// another data connection: the server closes the present one first, and what
-// it sent before is all there was.
+// nothing marks the end; and the final reply may be faster than the last bytes.
+// If bytes are missing after it we ask for the size. If the file is shorter, or
+// they do not come, we ask for another data connection: the server closes the
+// present one first, and what it sent before is all there was.
 func (s *session) readAt(path string, p []byte, off int64) (int, error) {
 	conn, err := s.transfer(s.rang(off, int64(len(p))), "RETR "+wirePath(path))
 	if err != nil {
@@ -49,9 +55,16 @@ func (s *session) readAt(path string, p []byte, off int64) (int, error) {
 	}
 	asked := false
 	if !m.settled(settleTime) {
-		asked = true
-		if err := s.endData(m); err != nil {
+		more, err := s.reaches(path, off+int64(len(p)))
+		if err != nil {
+			s.cancel(m)
 			return 0, err
+		}
+		if !more || !m.settled(tailTime) {
+			asked = true
+			if err := s.endData(m); err != nil {
+				return 0, err
+			}
 		}
 	}
 	n := int(m.n.Load())
@@ -70,6 +83,16 @@ func (s *session) readAt(path string, p []byte, off int64) (int, error) {
 	default:
 		return 0, lost(m.err)
 	}
+}
+
+// reaches reports whether the file has bytes up to end.
+func (s *session) reaches(path string, end int64) (bool, error) {
+	st, err := s.exchange("STAT F " + wirePath(path))
+	if err != nil {
+		return false, err
+	}
+	i, ok := statInfo(st[0])
+	return ok && i.Size >= end, nil
 }
 
 // begin reads the replies to RANG and to RETR or STOR until the transfer runs.

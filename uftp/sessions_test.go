@@ -338,6 +338,13 @@ func TestRoundTrips(t *testing.T) {
 			{"first read", 2, func() error { _, err := c.ReadAt(ctx, "data", p[:1000], 0); return err }},
 			{"read", 1, func() error { _, err := c.ReadAt(ctx, "data", p[:1000], 5000); return err }},
 			{"large read", 1, func() error { _, err := c.ReadAt(ctx, "data", p, 0); return err }},
+			{"read over the end", 4, func() error {
+				_, err := c.ReadAt(ctx, "data", p[:1000], int64(len(data)-10))
+				if err == io.EOF { //nolint:errorlint // itself
+					err = nil
+				}
+				return err
+			}},
 			{"write", 1, func() error { _, err := c.WriteAt(ctx, "w", p[:1000], 0); return err }},
 			{"large write", 1, func() error { _, err := c.WriteAt(ctx, "w", p, 0); return err }},
 			{"create", 1, func() error { return c.Create(ctx, "w") }},
