@@ -95,6 +95,9 @@ func fakeProve(_ context.Context, access uftp.Access) (string, error) {
 	return c.Username, nil
 }
 
+// Notify does nothing: go-fuse's file system has no use for it.
+func (*fakeFS) Notify(func(uint64)) {}
+
 // fault is what befalls a worker: "kill" or "hang", a blank, and at which stage.
 type fault string
 

@@ -127,7 +127,14 @@ func (fs *FS) attr(n *node, out *fuse.Attr) (valid time.Duration) {
 		out.Nlink, valid = 0, 0
 	}
 	out.SetTimes(&mtime, &mtime, &mtime)
+	n.toldSize, n.toldUntil = size, time.Now().Add(valid)
 	return valid
+}
+
+// correct reports whether the kernel may still believe in a size that n no
+// longer has: it would read no further. n.mu is held.
+func (n *node) correct(size int64, now time.Time) bool {
+	return size != n.toldSize && now.Before(n.toldUntil)
 }
 
 // owner returns who owns everything: the server does not tell.

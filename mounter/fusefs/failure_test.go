@@ -276,3 +276,114 @@ func TestReadErrors(t *testing.T) {
 	m.remote.setFault(nil)
 	wantFile(t, m.path("f"), "content")
 }
+
+// TestFullDiskIsNotWaitedFor: a writer that finds no room, because the server
+// takes nothing, hears why, and not only when the volume's patience ends. So
+// does one of another file.
+func TestFullDiskIsNotWaitedFor(t *testing.T) {
+	for cause, other := range map[syscall.Errno]syscall.Errno{
+		syscall.ENOSPC: syscall.ENOSPC, syscall.EDQUOT: syscall.EDQUOT, syscall.EACCES: syscall.EIO,
+	} {
+		t.Run(cause.Error(), func(t *testing.T) {
+			m := mountDir(t, func(c *fusefs.Config) {
+				c.Logger, c.Spec.DirtyLimit, c.Spec.IOTimeout, c.RetryDelay = nil, 1<<20, time.Hour, 50*time.Millisecond
+			})
+			f, g := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE), openFile(t, m.path("g"), os.O_RDWR|os.O_CREATE)
+			m.remote.setFault(failing(cause, "write"))
+			data := make([]byte, 8<<20)
+			n, err := f.Write(data)
+			if !errors.Is(err, cause) {
+				t.Errorf("write of %d of %d bytes: %v, want %v", n, len(data), err, cause)
+			}
+			if _, err := g.Write(data[:1<<20]); !errors.Is(err, other) {
+				t.Errorf("write to another file: %v, want %v", err, other)
+			}
+			m.remote.setFault(nil)
+			eventually(t, "room again", func() bool {
+				_, err := f.WriteAt(data[n:], int64(n))
+				return err == nil
+			})
+			if err := f.Sync(); err != nil {
+				t.Error(err)
+			}
+			wantFile(t, m.served("f"), string(data))
+		})
+	}
+}
+
+// TestServerAwayIsWaitedForOnce: a failed upload does not wait for a second
+// answer of a server that gives none.
+func TestServerAwayIsWaitedForOnce(t *testing.T) {
+	const patience = 500 * time.Millisecond
+	m := mountDir(t, func(c *fusefs.Config) { c.Logger, c.Spec.IOTimeout, c.Spec.AttrTimeout = nil, patience, time.Hour })
+	f := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
+	wrote(t)(f.WriteString("data"))
+	var asked atomic.Int32
+	m.remote.setFault(func(ctx context.Context, _, _ string) error {
+		asked.Add(1)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err := f.Sync(); !errors.Is(err, syscall.ETIMEDOUT) {
+		t.Errorf("fsync: %v, want ETIMEDOUT", err)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	m.remote.setFault(nil)
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	wantFile(t, m.served("f"), "data")
+}
+
+// TestOpenSeesTheEnd: what others closed is there at the next open, all of it,
+// however long the kernel may believe in the size that it knows.
+func TestOpenSeesTheEnd(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.Spec.AttrTimeout, c.Spec.EntryTimeout = time.Hour, time.Hour })
+	for i, size := range []int{10, 20, 5000, 0, 1 << 20, 3} {
+		want := strings.Repeat("0123456789", size)[:size]
+		if err := os.WriteFile(m.served("f"), []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		when := time.Now().Add(time.Duration(i-100) * time.Minute)
+		if err := os.Chtimes(m.served("f"), when, when); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(m.path("f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fi, err := f.Stat(); err != nil || fi.Size() != int64(size) {
+			t.Errorf("fstat: %d bytes, want %d (%v)", fi.Size(), size, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		wantFile(t, m.path("f"), want)
+	}
+}
+
+// TestTruncateAfterLostConfirmation: the server has what it could not confirm.
+// What is cut off after that must not come back.
+func TestTruncateAfterLostConfirmation(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.Logger, c.RetryDelay = nil, time.Hour })
+	f := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
+	wrote(t)(f.WriteString(strings.Repeat("x", 100)))
+	m.remote.setFault(failing(uftp.ErrUnavailable, "written"))
+	if err := f.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("fsync: %v, want EIO", err)
+	}
+	m.remote.setFault(nil)
+	for _, size := range []int64{10, 50} {
+		if err := f.Truncate(size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := strings.Repeat("x", 10) + strings.Repeat("\x00", 40)
+	wantFile(t, m.path("f"), want)
+	if err := f.Sync(); err != nil {
+		t.Error(err)
+	}
+	wantFile(t, m.served("f"), want)
+}

@@ -52,7 +52,8 @@ type FS struct {
 	cancel context.CancelFunc
 	group  sync.WaitGroup // writeback
 
-	clock   atomic.Uint64 // see tick
+	forget  atomic.Pointer[func(uint64)] // see Notify
+	clock   atomic.Uint64                // see tick
 	tree    *tree
 	handles *handles
 	spool   *spool.Spool
@@ -126,6 +127,16 @@ func setDefault[T ~int64](p *T, v T) {
 	if *p <= 0 {
 		*p = v
 	}
+}
+
+// Notify gives the file system the way to have the kernel forget a node's
+// attributes. Without one an open file may seem to end where it ended before,
+// for as long as attributes are believed.
+func (fs *FS) Notify(forget func(node uint64)) { fs.forget.Store(&forget) }
+
+// Init is called by go-fuse's own server.
+func (fs *FS) Init(s *fuse.Server) {
+	fs.Notify(func(node uint64) { _ = s.InodeNotify(node, -1, 0) }) // that it is gone is fine, too
 }
 
 // Close stops what goes on in the background, waits for it, and lets go of the

@@ -52,6 +52,9 @@ type node struct {
 	openedEpoch uint64    // and the epoch then
 	handles     map[*handle]struct{}
 
+	toldSize  int64     // what the kernel was told last
+	toldUntil time.Time // and for how long it may believe that
+
 	wrote   time.Time // last write that is not on the server
 	failure error     // of the last upload, nil if it went well
 }

@@ -83,9 +83,13 @@ func (fs *FS) addHandle(n *node, flags uint32, out *fuse.OpenOut) {
 	keep, emptied := n.keepCache(time.Now())
 	stale := n.add(h)
 	version := n.version()
+	wrong := n.correct(max(n.info.Size, fs.spool.End(n.id)), time.Now())
 	n.mu.Unlock()
 	if emptied {
 		fs.cache.Invalidate(n.id)
+	}
+	if forget := fs.forget.Load(); wrong && forget != nil {
+		(*forget)(n.id)
 	}
 	fs.handles.addFile(h, version)
 	out.Fh = h.id

@@ -17,7 +17,8 @@ import (
 func (fs *FS) truncate(ctx context.Context, n *node, path string, size int64) error {
 	n.mu.Lock()
 	onServer := n.info.Size
-	if size > 0 && (size == onServer || size > onServer && fs.spool.EndBelow(n.id, size) == size) {
+	// Not while a failed upload may have left more there than we know.
+	if size > 0 && !n.unsettled && (size == onServer || size > onServer && fs.spool.EndBelow(n.id, size) == size) {
 		// Only dirty data is concerned. (An empty file emptied again gets
 		// another time, so that goes to the server.)
 		fs.spool.Truncate(n.id, size)

@@ -114,6 +114,11 @@ func (fs *FS) withWriteMode(ctx context.Context, n *node, path string, f func() 
 	return errors.Join(err, fs.server.Chmod(ctx, path, mode))
 }
 
+// away reports whether err says that the server could not be asked in time.
+func away(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, uftp.ErrUnavailable)
+}
+
 // change runs f, which changes n on the server, and asks the server what came of
 // it. Meanwhile nothing is believed that is heard of n otherwise. accept, if not
 // nil, is told what n was and is, under n.mu, before anybody else sees it. The
@@ -125,7 +130,11 @@ func (fs *FS) change(ctx context.Context, n *node, path string, f func() error, 
 	n.mu.Unlock()
 
 	err := f()
-	after, statErr := fs.server.Stat(ctx, path)
+	var after uftp.Info
+	statErr := err
+	if !away(err) { // a server that does not answer would take as long again
+		after, statErr = fs.server.Stat(ctx, path)
+	}
 
 	gone := errors.Is(statErr, iofs.ErrNotExist)
 	n.mu.Lock()

@@ -95,16 +95,26 @@ func (fs *FS) store(n *node, p []byte, off *int64, atEnd bool) (retry <-chan str
 }
 
 // awaitRoom waits until there may be room in the spool, as long as the volume
-// waits for a server. If uploads of n fail, that is why there is none.
+// waits for a server, and not for what waiting does not mend: if the server
+// refuses what takes the room, a disk is full, say, that is the error. If
+// uploads of n fail otherwise, that is why there is none in the end.
 func (fs *FS) awaitRoom(ctx context.Context, n *node, retry <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, fs.spec.IOTimeout)
 	defer cancel()
 	fs.back.press(+1)
 	defer fs.back.press(-1)
-	select {
-	case <-retry:
-		return nil
-	case <-ctx.Done():
+	for waiting := true; waiting; {
+		failed, err := fs.hopeless(n)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-retry:
+			return nil
+		case <-failed:
+		case <-ctx.Done():
+			waiting = false
+		}
 	}
 	n.mu.Lock()
 	failure := n.failure

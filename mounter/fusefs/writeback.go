@@ -3,7 +3,10 @@ package fusefs
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,19 +29,22 @@ type writeback struct {
 
 	mu      sync.Mutex // guards what follows
 	jobs    map[*node]*job
-	pressed int // writers that wait for room
+	pressed int           // writers that wait for room
+	failed  chan struct{} // closed, and replaced, when an upload fails
 }
 
 // job is what is to be done for one node. The job holds a reference to it.
 type job struct {
 	since    time.Time // since when there is something to do
 	failures int       // in a row
+	err      error     // the last of them
+	failedAt time.Time // and when
 	retryAt  time.Time
 	busy     bool
 }
 
 func newWriteback() *writeback {
-	return &writeback{wake: make(chan struct{}, 1), jobs: make(map[*node]*job)}
+	return &writeback{wake: make(chan struct{}, 1), jobs: make(map[*node]*job), failed: make(chan struct{})}
 }
 
 // kick makes the background look again.
@@ -96,9 +102,12 @@ func (fs *FS) settle(n *node, err error) {
 	case !left:
 		delete(b.jobs, n)
 	case err == nil:
-		j.since, j.failures, j.retryAt = time.Now(), 0, time.Time{}
+		j.since, j.failures, j.err, j.retryAt = time.Now(), 0, nil, time.Time{}
 	default:
 		j.failures++
+		j.err, j.failedAt = err, time.Now()
+		close(b.failed)
+		b.failed = make(chan struct{})
 		delay := min(fs.cfg.RetryDelay<<min(j.failures-1, 10), maxRetryDelay)
 		j.retryAt = time.Now().Add(delay)
 	}
@@ -113,6 +122,48 @@ func (fs *FS) settle(n *node, err error) {
 		}
 		b.kick()
 	}
+}
+
+// refused reports whether the server has answered that it does not take some
+// data, rather than not answered.
+func refused(err error) bool {
+	switch Errno(err) {
+	case 0, syscall.EIO, syscall.ETIMEDOUT, syscall.EBUSY, syscall.EINTR:
+		return false
+	}
+	return true
+}
+
+// hopeless returns why there will be no room for data of n if one only waits:
+// its own upload was refused, or that of everything in the spool was. If that
+// was some time ago it is tried again first. The channel is closed when there
+// is another answer.
+func (fs *FS) hopeless(n *node) (failed <-chan struct{}, err error) {
+	b := fs.back
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	jobs := maps.Clone(b.jobs)
+	if own := b.jobs[n]; own != nil && refused(own.err) {
+		jobs = map[*node]*job{n: own}
+	}
+	again := false
+	for m, j := range jobs {
+		switch {
+		case !refused(j.err):
+			return b.failed, nil
+		case time.Since(j.failedAt) > fs.cfg.RetryDelay: // also if it is being tried right now
+			j.retryAt, again = time.Now(), true
+		case m == n || errors.Is(j.err, syscall.ENOSPC) || errors.Is(j.err, syscall.EDQUOT):
+			err = j.err
+		case err == nil:
+			err = fmt.Errorf("other files take all the room (%w): %w", syscall.EIO, j.err)
+		}
+	}
+	if again {
+		b.kick()
+		return b.failed, nil
+	}
+	return b.failed, err
 }
 
 // failing returns the errors of files whose last upload failed.

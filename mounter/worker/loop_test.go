@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"encoding/binary"
 	"sync"
 	"testing"
 	"time"
@@ -100,6 +101,20 @@ func TestLoopServes(t *testing.T) {
 	k.send(rawRead(opRead, 6, 2, 0, 128<<10))
 	if out := k.receive(); replyUnique(out) != 6 || !bytes.Equal(out[outHeaderSize:], data) {
 		t.Errorf("READ: %d bytes", len(out))
+	}
+}
+
+// What the kernel is told unasked has no request's number, and names no pages:
+// invalidating those would wait for reads that wait for us.
+func TestLoopForgets(t *testing.T) {
+	k := startLoop(t)
+	k.loop.forget(7)
+	out := k.receive()
+	if len(out) != outHeaderSize+24 || u32(out, 0) != len(out) || u32(out, 4) != notifyInvalInode || replyUnique(out) != 0 {
+		t.Fatalf("notification: %x", out)
+	}
+	if node, off := u32(out, outHeaderSize), int64(binary.NativeEndian.Uint64(out[outHeaderSize+8:])); node != 7 || off != -1 {
+		t.Errorf("notification of node %d from %d", node, off)
 	}
 }
 

@@ -113,6 +113,19 @@ func errorReply(unique uint64, status fuse.Status) []byte {
 	return b
 }
 
+// notifyInvalInode is FUSE_NOTIFY_INVAL_INODE.
+const notifyInvalInode = 2
+
+// invalidation tells the kernel that it does not know a node's attributes.
+func invalidation(node uint64) []byte {
+	b := make([]byte, outHeaderSize+24)              // fuse_notify_inval_inode_out
+	binary.NativeEndian.PutUint32(b, uint32(len(b))) //nolint:gosec // 40
+	binary.NativeEndian.PutUint32(b[4:], notifyInvalInode)
+	binary.NativeEndian.PutUint64(b[outHeaderSize:], node)
+	binary.NativeEndian.PutUint64(b[outHeaderSize+8:], ^uint64(0)) // off -1: no pages
+	return b
+}
+
 // interruptRequest is the request with which the kernel interrupts another.
 func interruptRequest(unique uint64) []byte {
 	b := make([]byte, inHeaderSize+8)

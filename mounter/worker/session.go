@@ -25,6 +25,8 @@ type FileSystem interface {
 	fuse.RawFileSystem
 	// Drain returns when everything written is at the server.
 	Drain(ctx context.Context) error
+	// Notify gives it the way to have the kernel forget a node's attributes.
+	Notify(forget func(node uint64))
 }
 
 // Volume is a directory of a server, reached and ready to be served.
@@ -166,6 +168,7 @@ func (s *session) serve(ctx context.Context, r *wire.Request) (*wire.ServeResult
 		return nil, errors.New("serving already")
 	}
 	l := newLoop(vol.FS, s.logger())
+	vol.FS.Notify(l.forget)
 	reply, err := l.negotiate(p.Init)
 	if err != nil {
 		return nil, err
