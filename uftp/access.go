@@ -61,7 +61,7 @@ type sealedAccess struct {
 }
 
 // credentialKinds leads from a sealer's kind back to the credential.
-var credentialKinds = map[string]func(*sealedFields) (Credential, error){
+var credentialKinds = map[string]func(*sealedFields) (Credential, error){ //nolint:gochecknoglobals // a table
 	"anonymous":     unsealAnonymous,
 	"oauth-refresh": unsealOAuthRefresh,
 	"password":      unsealUsernamePassword,
@@ -81,7 +81,10 @@ func MarshalAccess(a Access) ([]byte, error) {
 		return nil, fmt.Errorf("marshal access: credential of type %T: %w", a.Credential, errors.ErrUnsupported)
 	}
 	s := sealedAccess{Version: accessVersion, CABundle: a.CABundle}
-	s.Kind, s.Identity, s.Learned = c.seal()
+	s.Kind, s.Identity = c.seal()
+	if l, ok := c.(learner); ok {
+		s.Learned = l.sealLearned()
+	}
 	return json.Marshal(s)
 }
 
@@ -128,7 +131,7 @@ func (a Access) Fingerprint(key []byte) string {
 		return hex.EncodeToString(mac.Sum(nil))
 	}
 	s := sealedAccess{Version: accessVersion, CABundle: a.CABundle}
-	s.Kind, s.Identity, _ = c.seal()
+	s.Kind, s.Identity = c.seal()
 	// Encoding cannot fail: the struct holds nothing but numbers, text and bytes.
 	_ = json.NewEncoder(mac).Encode(s)
 	return hex.EncodeToString(mac.Sum(nil))

@@ -36,7 +36,7 @@ func TestAuthenticateProxy(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			asked.Store("")
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAuthenticateProxy$") //nolint:gosec // ourselves
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAuthenticateProxy$")
 			cmd.Env = append(os.Environ(), "HTTPS_PROXY="+tt.proxy, "NO_PROXY=", "no_proxy=", urlVariable+"="+tt.url)
 			out, err := cmd.CombinedOutput()
 			if err != nil {

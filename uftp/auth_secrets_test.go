@@ -35,7 +35,7 @@ type leakTest struct {
 // either.
 func (l *leakTest) mark(what, text string) string {
 	for _, form := range []string{
-		strings.TrimRight(text, "="), fmt.Sprintf("%x", text), fmt.Sprintf("%X", text), strings.Trim(fmt.Sprint([]byte(text)), "[]"),
+		strings.TrimRight(text, "="), fmt.Sprintf("%x", text), fmt.Sprintf("%X", text), strings.Trim(fmt.Sprintf("%d", []byte(text)), "[]"),
 	} {
 		l.forms[form] = what
 	}

@@ -54,7 +54,7 @@ func (ca testCA) serve(t testing.TB, h http.Handler, change func(*x509.Certifica
 	change(template)
 	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key))
 	server := httptest.NewUnstartedServer(h)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}} //nolint:gosec // for tests
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)

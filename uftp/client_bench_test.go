@@ -1,6 +1,8 @@
 package uftp_test
 
 import (
+	"errors"
+	"io/fs"
 	"strconv"
 	"testing"
 
@@ -25,7 +27,7 @@ func benchmark(b *testing.B, f func(b *testing.B, s *uftptest.Server, c *uftp.Cl
 }
 
 func BenchmarkReadAt(b *testing.B) {
-	for _, size := range []int{4 << 10, 128 << 10, 1 << 20, 64 << 20} {
+	for _, size := range []int{4 << 10, 64 << 10, 128 << 10, 1 << 20, 8 << 20, 64 << 20} {
 		b.Run(strconv.Itoa(size>>10)+"KiB", func(b *testing.B) {
 			benchmark(b, func(b *testing.B, s *uftptest.Server, c *uftp.Client) {
 				s.WriteFile(b, "f", pattern(size, 0))
@@ -42,7 +44,7 @@ func BenchmarkReadAt(b *testing.B) {
 }
 
 func BenchmarkWriteAt(b *testing.B) {
-	for _, size := range []int{4 << 10, 1 << 20, 64 << 20} {
+	for _, size := range []int{4 << 10, 64 << 10, 128 << 10, 1 << 20, 8 << 20, 64 << 20} {
 		b.Run(strconv.Itoa(size>>10)+"KiB", func(b *testing.B) {
 			benchmark(b, func(b *testing.B, _ *uftptest.Server, c *uftp.Client) {
 				p := pattern(size, 0)
@@ -77,6 +79,26 @@ func BenchmarkList2000(b *testing.B) {
 		for b.Loop() {
 			if l, err := c.List(b.Context(), ""); err != nil || len(l) != 2000 {
 				b.Fatal(len(l), err)
+			}
+		}
+	})
+}
+
+// BenchmarkSmallFile makes a file as a mount does: look for it, make it, write
+// it. The look-up of a missing name costs the data connection.
+func BenchmarkSmallFile(b *testing.B) {
+	benchmark(b, func(b *testing.B, _ *uftptest.Server, c *uftp.Client) {
+		p := pattern(4<<10, 0)
+		for i := 0; b.Loop(); i++ {
+			name := "file-" + strconv.Itoa(i)
+			if _, err := c.Stat(b.Context(), name); !errors.Is(err, fs.ErrNotExist) {
+				b.Fatal(err)
+			}
+			if err := c.Create(b.Context(), name); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := c.WriteAt(b.Context(), name, p, 0); err != nil {
+				b.Fatal(err)
 			}
 		}
 	})

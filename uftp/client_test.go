@@ -71,8 +71,7 @@ func check(tb testing.TB, err error) {
 // wantErr checks an error's causes and that it is the client's error type.
 func wantErr(tb testing.TB, err error, causes ...error) {
 	tb.Helper()
-	var e *uftp.Error
-	if !errors.As(err, &e) {
+	if _, ok := errors.AsType[*uftp.Error](err); !ok {
 		tb.Errorf("error is %T (%v), want *uftp.Error", err, err)
 	}
 	for _, want := range causes {
@@ -278,7 +277,7 @@ func testOperations(t *testing.T, s *uftptest.Server) {
 			if size < len(data) {
 				data = data[:size]
 			} else {
-				data = append(data[:len(data):len(data)], make([]byte, size-len(data))...)
+				data = append(slices.Clip(data), make([]byte, size-len(data))...)
 			}
 			if !bytes.Equal(local(t, s, "cut"), data) {
 				t.Fatalf("wrong content after truncation to %d", size)

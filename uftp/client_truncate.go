@@ -49,8 +49,7 @@ func (c *Client) Truncate(ctx context.Context, path string, size int64) error {
 // renameOp makes err an error of the operation the caller asked for, unless it
 // is about the way to the server.
 func renameOp(op, path string, err error) error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		if e.Op == opConnect || e.Op == opAuthenticate {
 			return err
 		}

@@ -127,7 +127,7 @@ func (c *control) readLine() (string, error) {
 	if errors.Is(err, bufio.ErrBufferFull) {
 		return "", fmt.Errorf("%w: line longer than %d bytes", ErrProtocol, maxLine)
 	}
-	if err == io.EOF && len(line) > 0 { //nolint:errorlint // bufio returns it as it is
+	if err == io.EOF && len(line) > 0 {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {

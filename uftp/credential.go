@@ -24,9 +24,14 @@ type Credential interface {
 // sealer is a Credential that can be handed to another process.
 type sealer interface {
 	Credential
-	// seal splits the credential into what identifies it, which never changes,
-	// and what it learned in use. The table credentialKinds leads back.
-	seal() (kind string, identity, learned map[string][]byte)
+	// seal returns what identifies the credential, which never changes. The table
+	// credentialKinds leads back.
+	seal() (kind string, identity map[string][]byte)
+}
+
+// learner is a sealer that learns things in use which outlive the process.
+type learner interface {
+	sealLearned() map[string][]byte // nil if there is nothing
 }
 
 // forgetter is a Credential that keeps something derived from it which may go

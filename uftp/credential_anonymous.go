@@ -15,8 +15,8 @@ func (Anonymous) Authorize(context.Context, *http.Request) error { return nil }
 // String implements [Credential].
 func (Anonymous) String() string { return "anonymous" }
 
-func (Anonymous) seal() (string, map[string][]byte, map[string][]byte) {
-	return "anonymous", nil, nil
+func (Anonymous) seal() (string, map[string][]byte) {
+	return "anonymous", nil
 }
 
 func unsealAnonymous(f *sealedFields) (Credential, error) { return Anonymous{}, f.check() }

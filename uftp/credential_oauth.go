@@ -199,19 +199,23 @@ func (c *OAuthRefresh) Format(f fmt.State, _ rune) { printSafely(f, c) }
 // LogValue implements [slog.LogValuer].
 func (c *OAuthRefresh) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-func (c *OAuthRefresh) seal() (string, map[string][]byte, map[string][]byte) {
-	identity := map[string][]byte{
+func (c *OAuthRefresh) seal() (string, map[string][]byte) {
+	return "oauth-refresh", map[string][]byte{
 		"tokenURL":     []byte(c.TokenURL),
 		"clientID":     []byte(c.ClientID),
 		"clientSecret": []byte(c.ClientSecret),
 		"refreshToken": []byte(c.RefreshToken),
 	}
+}
+
+// sealLearned implements learner.
+func (c *OAuthRefresh) sealLearned() map[string][]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.learned == nil || c.learned.refresh == "" {
-		return "oauth-refresh", identity, nil
+		return nil
 	}
-	return "oauth-refresh", identity, map[string][]byte{"refreshToken": []byte(c.learned.refresh)}
+	return map[string][]byte{"refreshToken": []byte(c.learned.refresh)}
 }
 
 func unsealOAuthRefresh(f *sealedFields) (Credential, error) {

@@ -271,14 +271,14 @@ func TestOAuthRefreshSystemRoots(t *testing.T) {
 		return
 	}
 	local := func(c *x509.Certificate) { c.DNSNames = []string{"localhost"} }
-	idp := system.serve(t, http.HandlerFunc(reply(http.StatusOK, nil, `{"access_token":"a"}`)), local)
-	auth := private.serve(t, http.HandlerFunc(reply(http.StatusOK, nil, goodReply)), local)
+	idp := system.serve(t, reply(http.StatusOK, nil, `{"access_token":"a"}`), local)
+	auth := private.serve(t, reply(http.StatusOK, nil, goodReply), local)
 	dir := t.TempDir()
 	roots, bundle := filepath.Join(dir, "roots"), filepath.Join(dir, "bundle")
 	if err := errors.Join(os.WriteFile(roots, system.pem(), 0o600), os.WriteFile(bundle, private.pem(), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOAuthRefreshSystemRoots$") //nolint:gosec // ourselves
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOAuthRefreshSystemRoots$")
 	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+roots, "SSL_CERT_DIR="+dir+"/none",
 		fmt.Sprintf("%s=%s %s/rest/auth/TEST %s", child, strings.Replace(idp.URL, "127.0.0.1", "localhost", 1), auth.URL, bundle))
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -290,8 +290,8 @@ func TestOAuthRefreshSystemRoots(t *testing.T) {
 // counts there, Insecure does not.
 func TestOAuthRefreshTrust(t *testing.T) {
 	ca, other := newTestCA(t), newTestCA(t)
-	idp := ca.serve(t, http.HandlerFunc(reply(http.StatusOK, nil, `{"access_token":"a"}`)), func(c *x509.Certificate) { c.DNSNames = []string{"localhost"} })
-	auth := ca.serve(t, http.HandlerFunc(reply(http.StatusOK, nil, goodReply)), func(c *x509.Certificate) { c.DNSNames = []string{"localhost"} })
+	idp := ca.serve(t, reply(http.StatusOK, nil, `{"access_token":"a"}`), func(c *x509.Certificate) { c.DNSNames = []string{"localhost"} })
+	auth := ca.serve(t, reply(http.StatusOK, nil, goodReply), func(c *x509.Certificate) { c.DNSNames = []string{"localhost"} })
 	tokenURL := strings.Replace(idp.URL, "127.0.0.1", "localhost", 1) + "/token"
 	for _, tt := range []struct {
 		name     string

@@ -52,7 +52,7 @@ func startPipedOAuth(t *testing.T, token http.HandlerFunc) uftp.AuthRequest {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/token", token)
 	mux.HandleFunc("/rest/auth/TEST", reply(http.StatusOK, nil, goodReply))
-	done, cancel := context.WithCancel(context.Background()) //nolint:usetesting // the server outlives t.Context
+	done, cancel := context.WithCancel(context.Background())
 	l := pipeListener{make(chan net.Conn), done, cancel}
 	server := &httptest.Server{Listener: l, Config: &http.Server{
 		Handler: mux, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,

@@ -37,8 +37,8 @@ func (c UsernamePassword) String() string { return "password of " + strconv.Quot
 // Format implements [fmt.Formatter].
 func (c UsernamePassword) Format(f fmt.State, _ rune) { printSafely(f, c) }
 
-func (c UsernamePassword) seal() (string, map[string][]byte, map[string][]byte) {
-	return "password", map[string][]byte{"username": []byte(c.Username), "password": []byte(c.Password)}, nil
+func (c UsernamePassword) seal() (string, map[string][]byte) {
+	return "password", map[string][]byte{"username": []byte(c.Username), "password": []byte(c.Password)}
 }
 
 func unsealUsernamePassword(f *sealedFields) (Credential, error) {

@@ -148,8 +148,8 @@ func (c *SSHKey) Format(f fmt.State, _ rune) { printSafely(f, c) }
 // LogValue implements [slog.LogValuer].
 func (c *SSHKey) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-func (c *SSHKey) seal() (string, map[string][]byte, map[string][]byte) {
-	return "ssh-key", map[string][]byte{"username": []byte(c.username), "key": c.der}, nil
+func (c *SSHKey) seal() (string, map[string][]byte) {
+	return "ssh-key", map[string][]byte{"username": []byte(c.username), "key": c.der}
 }
 
 func unsealSSHKey(f *sealedFields) (Credential, error) {

@@ -64,18 +64,20 @@ type pbes2Cipher struct {
 	block             func(key []byte) (cipher.Block, error)
 }
 
-var (
-	oidPBES2  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}.String()
-	oidPBKDF2 = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}.String()
+const (
+	oidPBES2  = "1.2.840.113549.1.5.13"
+	oidPBKDF2 = "1.2.840.113549.1.5.12"
+)
 
-	pbes2Hashes = map[string]func() hash.Hash{
+var (
+	pbes2Hashes = map[string]func() hash.Hash{ //nolint:gochecknoglobals // a table
 		"":                    sha1.New, // the default
 		"1.2.840.113549.2.7":  sha1.New,
 		"1.2.840.113549.2.9":  sha256.New,
 		"1.2.840.113549.2.10": sha512.New384,
 		"1.2.840.113549.2.11": sha512.New,
 	}
-	pbes2Ciphers = map[string]pbes2Cipher{
+	pbes2Ciphers = map[string]pbes2Cipher{ //nolint:gochecknoglobals // a table
 		"1.2.840.113549.3.7":      {24, des.BlockSize, des.NewTripleDESCipher},
 		"2.16.840.1.101.3.4.1.2":  {16, aes.BlockSize, aes.NewCipher},
 		"2.16.840.1.101.3.4.1.22": {24, aes.BlockSize, aes.NewCipher},

@@ -32,8 +32,8 @@ func (BearerToken) String() string { return "bearer token" }
 // Format implements [fmt.Formatter].
 func (c BearerToken) Format(f fmt.State, _ rune) { printSafely(f, c) }
 
-func (c BearerToken) seal() (string, map[string][]byte, map[string][]byte) {
-	return "token", map[string][]byte{"token": []byte(c.Token)}, nil
+func (c BearerToken) seal() (string, map[string][]byte) {
+	return "token", map[string][]byte{"token": []byte(c.Token)}
 }
 
 func unsealBearerToken(f *sealedFields) (Credential, error) {
@@ -70,7 +70,7 @@ func readTokenFile(name string) (Secret, error) {
 	if !info.Mode().IsRegular() {
 		return "", errors.New("not a regular file")
 	}
-	f, err := os.Open(name)
+	f, err := os.Open(name) //nolint:gosec // the file that the credential is about
 	if err != nil {
 		return "", err
 	}
@@ -96,8 +96,8 @@ func reason(err error) string {
 // String implements [Credential].
 func (c TokenFile) String() string { return "token file " + strconv.Quote(c.Path) }
 
-func (c TokenFile) seal() (string, map[string][]byte, map[string][]byte) {
-	return "token-file", map[string][]byte{"path": []byte(c.Path)}, nil
+func (c TokenFile) seal() (string, map[string][]byte) {
+	return "token-file", map[string][]byte{"path": []byte(c.Path)}
 }
 
 func unsealTokenFile(f *sealedFields) (Credential, error) {
@@ -123,8 +123,8 @@ func (c TokenEnv) Authorize(_ context.Context, req *http.Request) error {
 // String implements [Credential].
 func (c TokenEnv) String() string { return "token in environment variable " + strconv.Quote(c.Name) }
 
-func (c TokenEnv) seal() (string, map[string][]byte, map[string][]byte) {
-	return "token-env", map[string][]byte{"name": []byte(c.Name)}, nil
+func (c TokenEnv) seal() (string, map[string][]byte) {
+	return "token-env", map[string][]byte{"name": []byte(c.Name)}
 }
 
 func unsealTokenEnv(f *sealedFields) (Credential, error) {

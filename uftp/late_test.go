@@ -103,7 +103,7 @@ func (f *forgetful) forget() {
 	for _, c := range f.conns {
 		c.mu.Lock()
 		c.gone = true
-		_ = c.TCPConn.SetDeadline(time.Now()) // wakes who waits
+		_ = c.SetDeadline(time.Now()) // wakes who waits
 		c.mu.Unlock()
 	}
 }

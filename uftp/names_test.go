@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/csi-uftp/csi-uftp/uftp"
 	"github.com/csi-uftp/csi-uftp/uftp/uftptest"
 )
 
@@ -219,5 +220,81 @@ func TestZones(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestBases has base directories as people write them: none, which is the home,
+// one below the home, and with a slash at the end.
+func TestBases(t *testing.T) {
+	t.Parallel()
+	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
+		s.WriteFile(t, "sub dir/deep/f", []byte("0123456789"))
+		for name, tt := range map[string]struct{ base, path string }{
+			"none":           {"", "sub dir/deep/f"},
+			"relative":       {"sub dir", "deep/f"},
+			"relative slash": {"sub dir/deep/", "f"},
+			"absolute slash": {s.Dir() + "/sub dir/", "deep/f"},
+			"root":           {"/", strings.TrimPrefix(s.Dir(), "/") + "/sub dir/deep/f"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				c := open(t, s, func(c *uftp.Config) { c.BaseDir, c.MaxSessions = tt.base, 1 })
+				ctx := t.Context()
+				check(t, c.Connect(ctx))
+				// With a blank in the path, Chmod enters directories; what follows must
+				// not depend on where it comes out.
+				other := filepath.Dir(tt.path) + "/g h"
+				_, err := c.WriteAt(ctx, other, []byte("x"), 2)
+				check(t, err)
+				check(t, c.Chmod(ctx, other, 0o640))
+				check(t, c.Chtimes(ctx, other, time.Unix(1e9, 0)))
+				got := make([]byte, 3)
+				_, err = c.ReadAt(ctx, tt.path, got, 4)
+				check(t, err)
+				if string(got) != "456" {
+					t.Errorf("read %q", got)
+				}
+				l, err := c.List(ctx, filepath.Dir(tt.path))
+				check(t, err)
+				if len(l) != 2 {
+					t.Errorf("listed %v", l)
+				}
+				if text := string(local(t, s, "sub dir/deep/g h")); text != "\x00\x00x" {
+					t.Errorf("wrote %q", text)
+				}
+				check(t, c.Rename(ctx, other, other+"2"))
+				check(t, c.Remove(ctx, other+"2"))
+				if st := c.Stats(); st.Logins != 1 || st.Retries != 0 {
+					t.Errorf("stats %+v", st)
+				}
+			})
+		}
+	})
+}
+
+// TestConfined cannot leave the directory of a server that is confined to it.
+func TestConfined(t *testing.T) {
+	outside := t.TempDir()
+	check(t, os.MkdirAll(filepath.Join(outside, "srv"), 0o755))
+	check(t, os.MkdirAll(filepath.Join(outside, "srv2"), 0o755))
+	s := uftptest.Start(t, uftptest.Config{Dir: filepath.Join(outside, "srv"), Confine: true})
+	s.WriteFile(t, "sub/f", []byte("x"))
+	for base, want := range map[string]bool{
+		"": true, "sub": true, s.Dir(): true, s.Dir() + "/sub/": true,
+		"/":     false,
+		outside: false, s.Dir() + "2": false, "..": false, "../srv2": false, "/etc": false, s.Dir() + "/../srv2": false,
+	} {
+		c := open(t, s, func(c *uftp.Config) { c.BaseDir = base })
+		err := c.Connect(t.Context())
+		if want {
+			check(t, err)
+			l, err := c.List(t.Context(), "")
+			check(t, err)
+			if len(l) != 1 {
+				t.Errorf("base %q: %v", base, l)
+			}
+		} else {
+			wantErr(t, err, fs.ErrNotExist)
+		}
+		check(t, c.Close())
 	}
 }

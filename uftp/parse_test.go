@@ -203,7 +203,7 @@ func TestParseFacts(t *testing.T) {
 			t.Errorf("%q: %+v, %v", line, got, ok)
 		}
 	}
-	for m := uint32(0); m < 0o10000; m++ {
+	for m := range uint32(0o10000) {
 		if got := unixPerm(modeFromUnix(m | 0o100000)); got != m {
 			t.Fatalf("%o becomes %o", m, got)
 		}

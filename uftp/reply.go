@@ -239,7 +239,7 @@ func parsePASV(text string) (host string, port int, err error) {
 	hi, err1 := strconv.ParseUint(strings.TrimSpace(f[len(f)-2]), 10, 8)
 	lo, err2 := strconv.ParseUint(strings.TrimSpace(f[len(f)-1]), 10, 8)
 	host = strings.TrimPrefix(strings.Join(f[:len(f)-2], "."), "::ffff:")
-	port = int(hi<<8 | lo)
+	port = int(hi<<8 | lo) //nolint:gosec // 16 bits
 	if err1 != nil || err2 != nil || port == 0 || !validHost(host) {
 		return "", 0, bad
 	}

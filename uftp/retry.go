@@ -36,8 +36,7 @@ import (
 
 // retryable reports whether err may go away by itself.
 func retryable(err error) bool {
-	var f *final
-	if errors.As(err, &f) {
+	if _, ok := errors.AsType[*final](err); ok {
 		return false
 	}
 	return (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy)) && !errors.Is(err, ErrUntrusted)
@@ -121,7 +120,8 @@ func (c *Client) do(ctx context.Context, op operation, run func(*session) error)
 		if err == nil {
 			return nil
 		}
-		if !retryable(err) && !(outOfStep(err) && n == 0) || ctx.Err() != nil {
+		again := retryable(err) || n == 0 && outOfStep(err)
+		if !again || ctx.Err() != nil {
 			return wrapError(op.name, op.path, err)
 		}
 		c.retries.Add(1)

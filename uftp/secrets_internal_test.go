@@ -35,10 +35,10 @@ func TestNoSecretIsKept(t *testing.T) {
 		"configuration": c.cfg, "dialer": c.dialer, "pool": c.pool,
 		"session": held, "control": held.ctl, "FTP library": held.lib,
 	} {
-		for _, verb := range strings.Fields("%v %+v %#v %s %q %x %X %d %t %p") {
+		for verb := range strings.FieldsSeq("%v %+v %#v %s %q %x %X %d %t %p") {
 			text := fmt.Sprintf(verb, v)
 			for _, secret := range []string{uftptest.DefaultUserPassword, c.login.Password.Reveal()} {
-				for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), strings.Trim(fmt.Sprint([]byte(secret)), "[]")} {
+				for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), digits(secret)} {
 					if strings.Contains(text, form) {
 						t.Errorf("%s of the %s shows a secret: %.500s", verb, what, text)
 					}
@@ -47,3 +47,6 @@ func TestNoSecretIsKept(t *testing.T) {
 		}
 	}
 }
+
+// digits is how fmt prints the bytes of a string as numbers.
+func digits(text string) string { return strings.Trim(fmt.Sprintf("%d", []byte(text)), "[]") }

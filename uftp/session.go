@@ -218,12 +218,12 @@ func (s *session) exchange(cmds ...string) ([]reply, error) {
 }
 
 // do sends one command and checks its reply.
-func (s *session) do(cmd string, code int) (reply, error) {
+func (s *session) do(cmd string, code int) error {
 	r, err := s.exchange(cmd)
 	if err != nil {
-		return reply{}, err
+		return err
 	}
-	return r[0], r[0].want(code)
+	return r[0].want(code)
 }
 
 // library runs one call of the FTP library.

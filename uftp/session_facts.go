@@ -23,13 +23,12 @@ import (
 // blanks. tmp is a fresh name for the file in its directory.
 func (s *session) setFact(path, tmp string, cmd func(wire string) string) error {
 	if !strings.Contains(path, " ") {
-		_, err := s.do(cmd(wirePath(path)), 213)
-		return err
+		return s.do(cmd(wirePath(path)), 213)
 	}
 	dir, base := parent(path)
 	if strings.Contains(base, " ") {
 		// A directory can be entered and named ".", if we may enter it.
-		if err := s.within(path, func() error { _, err := s.do(cmd("."), 213); return err }); !errors.Is(err, errNotEntered) {
+		if err := s.within(path, func() error { return s.do(cmd("."), 213) }); !errors.Is(err, errNotEntered) {
 			return err
 		}
 	}
@@ -38,8 +37,7 @@ func (s *session) setFact(path, tmp string, cmd func(wire string) string) error 
 	}
 	err := s.within(dir, func() error {
 		if !strings.Contains(base, " ") {
-			_, err := s.do(cmd(wirePath(base)), 213)
-			return err
+			return s.do(cmd(wirePath(base)), 213)
 		}
 		return s.setRenamed(base, tmp, cmd)
 	})
@@ -55,14 +53,14 @@ var errNotEntered = errors.New("directory cannot be entered")
 // within runs f in the directory dir. Nothing is sent before the server is
 // there. A session that cannot go back to the base directory is closed.
 func (s *session) within(dir string, f func() error) error {
-	if _, err := s.do("CWD "+wirePath(dir), 2); isRefusal(err) {
+	if err := s.do("CWD "+wirePath(dir), 2); isRefusal(err) {
 		return fmt.Errorf("%w: %w", errNotEntered, err)
 	} else if err != nil {
 		return err
 	}
 	err := f()
 	if err == nil || isRefusal(err) {
-		if _, back := s.do("CWD "+climb(dir), 2); back != nil {
+		if back := s.do("CWD "+climb(dir), 2); back != nil {
 			s.abort()
 		}
 	}

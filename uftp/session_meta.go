@@ -204,7 +204,7 @@ func (s *session) hash(path, algo string, off, n int64) (string, error) {
 			continue
 		}
 		if isRefusal(err) {
-			if _, rerr := s.do(noRange, 350); rerr != nil {
+			if rerr := s.do(noRange, 350); rerr != nil {
 				return "", rerr
 			}
 		}

@@ -263,7 +263,8 @@ func (s *session) create(path string) error {
 		}
 	}
 	if first != nil && stor.code == 150 {
-		return fmt.Errorf("%w: %v", ErrProtocol, first) // which file it empties is anyone's guess
+		// Which file it empties is anyone's guess: no refusal, which would keep the session.
+		return fmt.Errorf("%w: %s", ErrProtocol, first.Error())
 	}
 	if first != nil {
 		// Nothing was sent: the data connection is as good as before.

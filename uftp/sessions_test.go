@@ -461,7 +461,7 @@ func TestNoSecretsInLogsAndErrors(t *testing.T) {
 	} {
 		s.Faults().Inject(3, f)
 		_, err := c.Stat(t.Context(), "absent")
-		for _, verb := range strings.Fields("%v %+v %#v %s %q %x %X %d %t %p") {
+		for verb := range strings.FieldsSeq("%v %+v %#v %s %q %x %X %d %t %p") {
 			for e := err; e != nil; e = errors.Unwrap(e) {
 				say(fmt.Sprintf(verb, e))
 			}

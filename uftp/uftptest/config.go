@@ -32,7 +32,16 @@ type Config struct {
 	// Dir is the directory served. It is also every user's home, where sessions
 	// without a base directory start. [Start] makes a temporary one when it is
 	// empty; [New] wants one that exists.
+	//
+	// It is no limit: like the real one, the server gives those who log in
+	// whatever its own user may reach. A session chooses its base directory
+	// itself, and one without any has the whole file system, beginning in Dir.
 	Dir string
+	// Confine limits sessions to Dir: a base directory elsewhere does not exist
+	// for them, one without a base has Dir, and what is outside is forbidden.
+	// Symbolic links are followed all the same; clients cannot make any. Set it
+	// where others than tests may log in.
+	Confine bool
 	// Users who may log in; none means DefaultUser alone.
 	Users []User
 	// ServerName is the name at the end of the auth URL, without '-' and '/';
@@ -83,7 +92,7 @@ type Config struct {
 
 	// CommandPort is the host:port of the plain-text command port of a real
 	// UFTPD. The auth service is put in front of it, and no UFTPD is started
-	// here: Dir, the limits, Quirks, Location and ControlListen mean nothing.
+	// here: Dir, Confine, the limits, Quirks, Location and ControlListen mean nothing.
 	CommandPort string
 }
 

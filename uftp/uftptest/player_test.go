@@ -80,8 +80,7 @@ func play(tb testing.TB, s *Server, text string) string {
 	tb.Helper()
 	p := &player{tb: tb, s: s}
 	defer p.close()
-	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	for _, line := range lines {
+	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
 		if regexp.MustCompile(`^[SDFR]:`).MatchString(line) {
 			continue
 		}

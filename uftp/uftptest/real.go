@@ -33,7 +33,7 @@ const maxLogTail = 64 << 10
 // That user exists in a mount namespace of the server alone; the machine's own
 // files stay as they are. The served directory and what is in it are given to
 // the first of cfg.Users, and directories above it that only their owner may
-// enter are opened, if they are below [os.TempDir]. Quirks, Instances,
+// enter are opened, if they are below [os.TempDir]. Quirks, Instances, Confine,
 // ControlListen and Listen mean nothing here. If the test fails, it shows the
 // end of the server's log.
 func StartReal(tb testing.TB, cfg Config) *Server {

@@ -1,6 +1,7 @@
 package uftptest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -142,7 +143,7 @@ func (c *shapedConn) send() {
 	defer func() { _ = c.Conn.Close() }()
 	for {
 		p, err := c.out.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			closeWrite(c.Conn)
 			c.out.awaitRelease()
 		}

@@ -193,7 +193,7 @@ func TestLinkDeadlineAndAbort(t *testing.T) {
 		_ = server.SetDeadline(time.Time{})
 		_, _ = io.WriteString(server, "never seen")
 		abort(server)
-		if n, err := client.Read(make([]byte, 10)); err != io.EOF {
+		if n, err := client.Read(make([]byte, 10)); !errors.Is(err, io.EOF) {
 			t.Errorf("after abort: %d %v", n, err)
 		}
 		if _, err := server.Read(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {

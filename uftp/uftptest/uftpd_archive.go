@@ -24,7 +24,7 @@ func (s *session) receiveArchive(dir string) error {
 	received := int64(0)
 	for first := true; ; first = false {
 		h, err := r.Next()
-		if err == io.EOF && !first {
+		if errors.Is(err, io.EOF) && !first {
 			break
 		}
 		if err != nil {
@@ -82,7 +82,7 @@ func tarError(err error, first bool) error {
 	switch {
 	case errors.As(err, &re):
 		return err
-	case err == io.EOF && first:
+	case errors.Is(err, io.EOF) && first:
 		return raise("empty file")
 	case errors.Is(err, io.ErrUnexpectedEOF) && !first:
 		return raise("unexpected end of data")

@@ -14,7 +14,7 @@ import (
 const maxLine = 8192
 
 // errSocketClosed is the end of a control connection.
-var errSocketClosed = errors.New("Socket closed") //nolint:revive,staticcheck // UFTPD's own text, sent to clients
+var errSocketClosed = errors.New("Socket closed") //nolint:staticcheck // UFTPD's own text, sent to clients
 
 // A lineReader reads lines as a Python text stream does: LF, CR LF and CR end a
 // line, a CR only once it is clear what follows it; a line is cut after maxLine
@@ -62,7 +62,7 @@ func (r *lineReader) lineLength() (int, bool) {
 			return n, true
 		}
 	}
-	return len(r.text), r.err == io.EOF && len(r.text) > 0
+	return len(r.text), errors.Is(r.err, io.EOF) && len(r.text) > 0
 }
 
 // cutLine returns the length in bytes of the first maxLine characters of line.
@@ -104,7 +104,7 @@ func (r *lineReader) fill() {
 		return
 	}
 	r.err = err
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		if r.cr {
 			r.cr = false
 			r.text = append(r.text, '\n')
@@ -166,7 +166,7 @@ func newControl(conn net.Conn, q Quirks) *control {
 // readLine returns the next command line, stripped.
 func (c *control) readLine() (string, error) {
 	line, err := c.lines.readLine()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = errSocketClosed
 	}
 	return line, err

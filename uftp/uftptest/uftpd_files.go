@@ -28,10 +28,16 @@ func (s *session) abs(p string) (string, error) {
 		p = s.cwd + "/" + p
 	}
 	p = path.Clean(p)
-	if !strings.HasPrefix(p, s.base) {
+	if !strings.HasPrefix(p, s.base) || !s.eng.serves(p) {
 		return "", fail(534, "Forbidden: %s not in %s", p, s.base)
 	}
 	return p, nil
+}
+
+// serves reports whether clients may know of the clean path p.
+func (e *engine) serves(p string) bool {
+	dir := strings.TrimSuffix(e.cfg.Dir, "/")
+	return !e.cfg.Confine || p == dir || strings.HasPrefix(p, dir+"/")
 }
 
 // resolve is abs for a command's argument.
@@ -312,15 +318,13 @@ func (f file) modTime(loc *time.Location) time.Time { return time.Unix(f.seconds
 
 func (f file) can(mode uint32) bool { return unix.Access(f.path, mode) == nil }
 
-// permissions are the letters for what access(2) allows, and empty for what not.
-func (f file) permissions(read, write, execute, empty string) string {
+// permissions are the three letters, for what access(2) allows of reading,
+// writing and executing, and empty for what not.
+func (f file) permissions(letters, empty string) string {
 	var b strings.Builder
-	for _, p := range []struct {
-		mode   uint32
-		letter string
-	}{{unix.R_OK, read}, {unix.W_OK, write}, {unix.X_OK, execute}} {
-		if f.can(p.mode) {
-			b.WriteString(p.letter)
+	for i, mode := range []uint32{unix.R_OK, unix.W_OK, unix.X_OK} {
+		if f.can(mode) {
+			b.WriteByte(letters[i])
 		} else {
 			b.WriteString(empty)
 		}

@@ -51,7 +51,7 @@ func allLines(r io.Reader) ([]string, error) {
 	var lines []string
 	for {
 		line, err := lr.readLine()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return lines, nil
 		}
 		if err != nil {

@@ -86,7 +86,7 @@ func (r *gzipReader) read(n int) ([]byte, error) {
 		r.src.want = n - have
 		got, err := r.decode(r.buf[have:n])
 		have += got
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -114,7 +114,7 @@ func (r *gzipReader) decode(p []byte) (int, error) {
 		r.z = z
 	}
 	n, err := r.z.Read(p)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		r.over = true
 		return n, nil
 	}
@@ -126,7 +126,7 @@ func gzipError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return io.EOF
 	case errors.Is(err, gzip.ErrHeader):
 		return raise("Error -3 while decompressing data: incorrect header check")

@@ -125,6 +125,14 @@ func (s *session) begin(reg *registration) error {
 		s.base = path.Clean(dir)
 		s.cwd = s.base
 	}
+	if s.eng.cfg.Confine {
+		if s.base == "/" {
+			s.base = s.cwd
+		}
+		if !s.eng.serves(s.base) {
+			return fail(550, "No such directory: %s", s.cwd)
+		}
+	}
 	if !isDir(s.cwd) {
 		return fail(550, "No such directory: %s", s.cwd)
 	}

@@ -222,8 +222,7 @@ func TestDataConnectionFromElsewhere(t *testing.T) {
 
 // refusal is the text of a refused registration, "" if there is none.
 func refusal(err error) string {
-	var r refusedError
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[refusedError](err); ok {
 		return string(r)
 	}
 	return ""

@@ -289,7 +289,7 @@ func (s *session) rebuild(name string, old []byte, size int) (err error) {
 }
 
 func clampLength(b []byte) int64 {
-	return int64(min(binary.BigEndian.Uint64(b), math.MaxInt64)) //nolint:gosec // just clamped
+	return int64(min(binary.BigEndian.Uint64(b), math.MaxInt64))
 }
 
 // copyLiteral reads in pieces of the same size, also the last one: what is

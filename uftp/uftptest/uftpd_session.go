@@ -222,7 +222,7 @@ func (s *session) run() {
 func (s *session) command(verb string, arg argument) error {
 	defer func() { s.faultPending, s.ctrl.override = nil, nil }()
 	err := s.tryCommand(verb, arg)
-	if err == nil || err == errEndSession {
+	if err == nil || errors.Is(err, errEndSession) {
 		return err
 	}
 	code := 500
