@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"io"
-	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,21 +21,16 @@ import (
 func TestNodeWithoutKeeper(t *testing.T) {
 	dir := t.TempDir()
 	endpoint := "unix://" + filepath.Join(dir, "csi.sock")
-	ctx, cancel := context.WithCancel(t.Context())
-	logs, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
+	// A process of its own: gRPC's logger, which a command sets, is the process'.
+	node := exec.CommandContext(t.Context(), "csi-uftp", "node", "--endpoint", endpoint, "--node-id", "test", "--kubelet-dir", dir,
+		"--keeper-socket", filepath.Join(dir, "*", "keeper.sock"), "--keeper-namespace", "csi-uftp")
+	if err := node.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = logs.Close() }()
-	done := make(chan int)
-	go func() {
-		done <- run(ctx, []string{"node", "--endpoint", endpoint, "--node-id", "test", "--kubelet-dir", dir,
-			"--keeper-socket", filepath.Join(dir, "*", "keeper.sock"), "--keeper-namespace", "csi-uftp"}, strings.NewReader(""), io.Discard, logs)
-	}()
 	defer func() {
-		cancel()
-		if code := <-done; code != exitOK {
-			t.Errorf("exit code %d", code)
+		_ = node.Process.Signal(syscall.SIGTERM)
+		if err := node.Wait(); err != nil {
+			t.Errorf("the node service ended: %v", err)
 		}
 	}()
 
@@ -44,7 +39,7 @@ func TestNodeWithoutKeeper(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	callCtx, cancelCall := context.WithTimeout(ctx, 30*time.Second)
+	callCtx, cancelCall := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancelCall()
 	ready := grpc.WaitForReady(true)
 	info, err := csi.NewNodeClient(conn).NodeGetInfo(callCtx, &csi.NodeGetInfoRequest{}, ready)
