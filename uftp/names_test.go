@@ -276,7 +276,7 @@ func TestConfined(t *testing.T) {
 	outside := t.TempDir()
 	check(t, os.MkdirAll(filepath.Join(outside, "srv"), 0o755))
 	check(t, os.MkdirAll(filepath.Join(outside, "srv2"), 0o755))
-	s := uftptest.Start(t, uftptest.Config{Dir: filepath.Join(outside, "srv"), Confine: true})
+	s := uftptest.Start(t, uftptest.Config{Dir: filepath.Join(outside, "srv"), Confine: true, MaxConnections: 100})
 	s.WriteFile(t, "sub/f", []byte("x"))
 	for base, want := range map[string]bool{
 		"": true, "sub": true, s.Dir(): true, s.Dir() + "/sub/": true,
