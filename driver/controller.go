@@ -51,8 +51,9 @@ func (s controllerServer) CreateVolume(ctx context.Context, req *csi.CreateVolum
 		return nil, fmt.Errorf("%w: a volume cannot be made from a snapshot or another volume", errCapability)
 	case len(req.GetMutableParameters()) > 0:
 		return nil, fmt.Errorf("%w: mutable_parameters (a VolumeAttributesClass)", errCapability)
-	case size.GetRequiredBytes() < 0, size.GetLimitBytes() < 0, size.GetLimitBytes() > 0 && size.GetRequiredBytes() > size.GetLimitBytes():
-		return nil, fmt.Errorf("%w: from %d to %d bytes", errSize, size.GetRequiredBytes(), size.GetLimitBytes())
+	}
+	if err := checkSize(size); err != nil {
+		return nil, err
 	}
 	class, err := volume.ParseClass(req.GetParameters())
 	if err != nil {
@@ -79,6 +80,14 @@ func (s controllerServer) CreateVolume(ctx context.Context, req *csi.CreateVolum
 	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
 		VolumeId: made.ID, CapacityBytes: made.Size, VolumeContext: attributes,
 	}}, nil
+}
+
+func checkSize(size *csi.CapacityRange) error {
+	least, most := size.GetRequiredBytes(), size.GetLimitBytes()
+	if least < 0 || most < 0 || most > 0 && least > most {
+		return fmt.Errorf("%w: from %d to %d bytes", errSize, least, most)
+	}
+	return nil
 }
 
 // DeleteVolume succeeds for what does not exist and for ids that are not ours.
@@ -108,8 +117,9 @@ func (s controllerServer) ControllerExpandVolume(ctx context.Context, req *csi.C
 		return nil, fmt.Errorf("%w: volume_id is missing", errRequest)
 	case size == nil:
 		return nil, fmt.Errorf("%w: capacity_range is missing", errRequest)
-	case size.GetRequiredBytes() < 0, size.GetLimitBytes() < 0, size.GetLimitBytes() > 0 && size.GetRequiredBytes() > size.GetLimitBytes():
-		return nil, fmt.Errorf("%w: from %d to %d bytes", errSize, size.GetRequiredBytes(), size.GetLimitBytes())
+	}
+	if err := checkSize(size); err != nil {
+		return nil, err
 	}
 	if c := req.GetVolumeCapability(); c != nil {
 		if err := checkCapability(c); err != nil {

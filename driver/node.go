@@ -40,14 +40,10 @@ func (s nodeServer) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.
 // already, nothing but a conflict is an error: kubelet answers an error of a
 // repeated call by taking the mount away from the running pod.
 func (s nodeServer) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
-	switch {
-	case req.GetVolumeId() == "":
-		return nil, fmt.Errorf("%w: volume_id is missing", errRequest)
-	case req.GetTargetPath() == "":
-		return nil, fmt.Errorf("%w: target_path is missing", errRequest)
-	case !filepath.IsAbs(req.GetTargetPath()):
-		return nil, fmt.Errorf("%w: target_path %q is not absolute", errRequest, req.GetTargetPath())
-	case req.GetVolumeCapability() == nil:
+	if err := checkTarget(req); err != nil {
+		return nil, err
+	}
+	if req.GetVolumeCapability() == nil {
 		return nil, fmt.Errorf("%w: volume_capability is missing", errRequest)
 	}
 	err := s.publish(ctx, req)
@@ -58,6 +54,22 @@ func (s nodeServer) NodePublishVolume(ctx context.Context, req *csi.NodePublishV
 		return nil, err
 	}
 	return &csi.NodePublishVolumeResponse{}, nil
+}
+
+// checkTarget checks what publish and unpublish have in common.
+func checkTarget(req interface {
+	GetVolumeId() string
+	GetTargetPath() string
+}) error {
+	switch {
+	case req.GetVolumeId() == "":
+		return fmt.Errorf("%w: volume_id is missing", errRequest)
+	case req.GetTargetPath() == "":
+		return fmt.Errorf("%w: target_path is missing", errRequest)
+	case !filepath.IsAbs(req.GetTargetPath()):
+		return fmt.Errorf("%w: target_path %q is not absolute", errRequest, req.GetTargetPath())
+	}
+	return nil
 }
 
 func (s nodeServer) publish(ctx context.Context, req *csi.NodePublishVolumeRequest) error {
@@ -80,7 +92,9 @@ func publication(req *csi.NodePublishVolumeRequest) (volume.Publication, error) 
 	if req.GetVolumeContext()["csi.storage.k8s.io/ephemeral"] == "true" {
 		return volume.Publication{}, errInline
 	}
-	if err := checkCapability(req.GetVolumeCapability()); err != nil {
+	if err := checkCapability(req.GetVolumeCapability()); errors.Is(err, errCapability) {
+		return volume.Publication{}, fmt.Errorf("%w: %w", errExceeds, err)
+	} else if err != nil {
 		return volume.Publication{}, err
 	}
 	spec, err := volume.Parse(req.GetVolumeContext())
@@ -145,13 +159,8 @@ func (s nodeServer) pardon(ctx context.Context, req *csi.NodePublishVolumeReques
 
 // NodeUnpublishVolume succeeds also for what was never published.
 func (s nodeServer) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
-	switch {
-	case req.GetVolumeId() == "":
-		return nil, fmt.Errorf("%w: volume_id is missing", errRequest)
-	case req.GetTargetPath() == "":
-		return nil, fmt.Errorf("%w: target_path is missing", errRequest)
-	case !filepath.IsAbs(req.GetTargetPath()):
-		return nil, fmt.Errorf("%w: target_path %q is not absolute", errRequest, req.GetTargetPath())
+	if err := checkTarget(req); err != nil {
+		return nil, err
 	}
 	if err := s.d.cfg.Mounter.Unpublish(ctx, req.GetVolumeId(), filepath.Clean(req.GetTargetPath())); err != nil {
 		return nil, err

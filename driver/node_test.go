@@ -28,10 +28,10 @@ func TestPublishChecksRequest(t *testing.T) {
 		{"no capability", func(r *csi.NodePublishVolumeRequest) { r.VolumeCapability = nil }, codes.InvalidArgument, []string{"volume_capability"}},
 		{"no access type", func(r *csi.NodePublishVolumeRequest) { r.VolumeCapability.AccessType = nil }, codes.InvalidArgument, []string{"access type"}},
 		{"no access mode", func(r *csi.NodePublishVolumeRequest) { r.VolumeCapability.AccessMode = nil }, codes.InvalidArgument, []string{"access mode"}},
-		{"unknown access mode", func(r *csi.NodePublishVolumeRequest) { r.VolumeCapability.AccessMode.Mode = 99 }, codes.InvalidArgument, []string{"Unsupported: ", "99"}},
+		{"unknown access mode", func(r *csi.NodePublishVolumeRequest) { r.VolumeCapability.AccessMode.Mode = 99 }, codes.FailedPrecondition, []string{"Unsupported: ", "99"}},
 		{"block", func(r *csi.NodePublishVolumeRequest) {
 			r.VolumeCapability.AccessType = &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}}
-		}, codes.InvalidArgument, []string{"Unsupported: ", "volumeMode: Filesystem"}},
+		}, codes.FailedPrecondition, []string{"Unsupported: ", "volumeMode: Filesystem"}},
 		{"inline", func(r *csi.NodePublishVolumeRequest) { r.VolumeContext["csi.storage.k8s.io/ephemeral"] = "true" },
 			codes.InvalidArgument, []string{"InlineNotEnabled: "}},
 		{"no attributes", func(r *csi.NodePublishVolumeRequest) { r.VolumeContext = nil }, codes.InvalidArgument, []string{"InvalidAttribute: ", "authURL"}},
@@ -185,6 +185,17 @@ func TestRepublishNeverFails(t *testing.T) {
 		req.Readonly = true
 		_, err := r.node.NodePublishVolume(t.Context(), req)
 		wantStatus(t, err, codes.AlreadyExists, "Conflict: ")
+	})
+	t.Run("and is repeated when the mount does not work", func(t *testing.T) {
+		r := start(t)
+		if _, err := r.node.NodePublishVolume(t.Context(), r.publishRequest()); err != nil {
+			t.Fatal(err)
+		}
+		r.mounter.stats.Abnormal = "worker ended"
+		req := r.publishRequest()
+		req.Secrets = nil
+		_, err := r.node.NodePublishVolume(t.Context(), req)
+		wantStatus(t, err, codes.Unavailable, "StateUnknown: ", "worker ended", "password")
 	})
 	t.Run("and is repeated when nobody knows", func(t *testing.T) {
 		r := start(t)

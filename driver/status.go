@@ -18,6 +18,7 @@ import (
 var (
 	errRequest      = errors.New("invalid request")
 	errCapability   = errors.New("not supported")
+	errExceeds      = errors.New("more than the volume can do") // an errCapability of a publish, for which CSI has a code of its own
 	errSize         = errors.New("size out of range")
 	errNotPublished = errors.New("volume not published")
 	errNoVolume     = errors.New("no such volume")
@@ -57,6 +58,8 @@ var statusTable = []row{ //nolint:gochecknoglobals // a table
 		"correct the volume's attributes; docs/PARAMETERS.md lists them"},
 	{"InvalidRequest", codes.InvalidArgument, is(errRequest),
 		"the caller does not follow CSI"},
+	{"Unsupported", codes.FailedPrecondition, is(errExceeds),
+		"ask for something else; docs/PARAMETERS.md says what a volume can be"},
 	{"Unsupported", codes.InvalidArgument, is(errCapability),
 		"ask for something else; docs/PARAMETERS.md says what a volume can be"},
 	{"SizeOutOfRange", codes.OutOfRange, is(errSize),

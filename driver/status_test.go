@@ -36,6 +36,7 @@ func TestStatus(t *testing.T) {
 		{volume.ErrInvalid, "InvalidAttribute", codes.InvalidArgument},
 		{errRequest, "InvalidRequest", codes.InvalidArgument},
 		{errCapability, "Unsupported", codes.InvalidArgument},
+		{fmt.Errorf("%w: %w", errExceeds, errCapability), "Unsupported", codes.FailedPrecondition},
 		{errSize, "SizeOutOfRange", codes.OutOfRange},
 		{errInline, "InlineNotEnabled", codes.InvalidArgument},
 		{errNotPublished, "VolumeNotPublished", codes.NotFound},
@@ -73,6 +74,9 @@ func TestStatus(t *testing.T) {
 			st := toStatus(err)
 			if st.Code() != tt.code {
 				t.Errorf("code %v, want %v", st.Code(), tt.code)
+			}
+			if len(st.Details()) > 0 { // CSI wants none
+				t.Errorf("details %v", st.Details())
 			}
 			reason, rest, _ := strings.Cut(st.Message(), ": ")
 			cause, remedy, ok := strings.Cut(rest, "; ")

@@ -76,6 +76,10 @@ func TestRepublish(t *testing.T) {
 		{"another password, wrong", func(r *csi.NodePublishVolumeRequest) { r.Secrets["password"] = "wrong" }},
 		{"no secret", func(r *csi.NodePublishVolumeRequest) { r.Secrets = nil }},
 		{"an attribute that is refused", func(r *csi.NodePublishVolumeRequest) { r.VolumeContext["old"] = "x" }},
+		{"another attribute", func(r *csi.NodePublishVolumeRequest) { r.VolumeContext["cacheSize"] = "64Mi" }},
+		{"another mount option", func(r *csi.NodePublishVolumeRequest) {
+			r.VolumeCapability.GetMount().MountFlags = []string{"attr-timeout=1m"}
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			req := n.publishRequest()
@@ -87,6 +91,35 @@ func TestRepublish(t *testing.T) {
 				t.Errorf("the pod reads %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// What an orchestrator chooses for a target cannot change on it.
+func TestRepublishConflict(t *testing.T) {
+	n := start(t, uftptest.Config{})
+	n.publish(t, n.publishRequest())
+	for _, tt := range []struct {
+		name   string
+		change func(*csi.NodePublishVolumeRequest)
+	}{
+		{"another volume", func(r *csi.NodePublishVolumeRequest) { r.VolumeId = "vol-2" }},
+		{"read-only", func(r *csi.NodePublishVolumeRequest) { r.Readonly = true }},
+		{"a read-only access mode", func(r *csi.NodePublishVolumeRequest) {
+			r.VolumeCapability = mountCapability(csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY)
+		}},
+		{"an exclusive access mode", func(r *csi.NodePublishVolumeRequest) {
+			r.VolumeCapability = mountCapability(csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER)
+		}},
+		{"another mount group", func(r *csi.NodePublishVolumeRequest) { r.VolumeCapability.GetMount().VolumeMountGroup = "7" }},
+		{"another path", func(r *csi.NodePublishVolumeRequest) { r.VolumeContext["path"] = "/" }},
+	} {
+		req := n.publishRequest()
+		tt.change(req)
+		_, err := n.node.NodePublishVolume(t.Context(), req)
+		wantStatus(t, tt.name, err, codes.AlreadyExists, "Conflict: ")
+		if _, err := os.ReadDir(req.GetTargetPath()); err != nil {
+			t.Errorf("%s: the pod's mount: %v", tt.name, err)
+		}
 	}
 }
 
