@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -259,6 +261,39 @@ func TestShort(t *testing.T) {
 	s.Faults().Inject(1, uftptest.Fault{Verb: "STOR", Short: true, After: 1000})
 	_, err = c.Put(t.Context(), "new", bytes.NewReader(data))
 	wantErr(t, err, uftp.ErrUnavailable)
+}
+
+// TestCancelOpening cancels an operation while the server waits for its data
+// connection, which it does for 30 s, and with the only session in its hands.
+func TestCancelOpening(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{MaxConnections: 1, Quirks: uftptest.Quirks{SweepInterval: 50 * time.Millisecond}})
+	s.WriteFile(t, "data", pattern(1000, 13))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var control atomic.Value
+	c := open(t, s, func(c *uftp.Config) {
+		c.Dial = func(dialCtx context.Context, network, addr string) (net.Conn, error) {
+			if !strings.Contains(s.AuthURL(), addr) && !control.CompareAndSwap(nil, addr) && control.Load() != addr && ctx.Err() == nil {
+				cancel()
+				select {
+				case <-time.After(500 * time.Millisecond): // a slow network
+				case <-dialCtx.Done():
+				}
+			}
+			return new(net.Dialer).DialContext(dialCtx, network, addr)
+		}
+	})
+	uftp.SetFinishTime(c, 10*time.Millisecond)
+	check(t, c.Connect(t.Context()))
+	_, err := c.ReadAt(ctx, "data", make([]byte, 10), 0)
+	wantErr(t, err, context.Canceled)
+	start := time.Now()
+	_, err = c.ReadAt(t.Context(), "data", make([]byte, 10), 0)
+	check(t, err)
+	if d := time.Since(start); d > 10*time.Second {
+		t.Errorf("the session was free after %v", d)
+	}
 }
 
 // TestCancelSlow does what TestCancel does where transfers take long enough to be cut off.

@@ -203,12 +203,7 @@ func (s *session) hash(path, algo string, off, n int64) (string, error) {
 		if err == nil {
 			continue
 		}
-		if isRefusal(err) {
-			if rerr := s.do(noRange, 350); rerr != nil {
-				return "", rerr
-			}
-		}
-		return "", s.explain(path, err)
+		return "", s.explain(path, err) // the range stays set; every transfer begins with its own
 	}
 	text := r[2].text
 	if r[2].last != "" { // "213-" lines are signs of life
