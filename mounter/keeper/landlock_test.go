@@ -71,7 +71,7 @@ func TestWorkerIsWalledIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = stderr.Close() }()
+	t.Cleanup(func() { _ = stderr.Close() }) // after the keeper
 	path := filepath.Join(dir, "keeper.sock")
 	start(t, path, keeper.Config{Command: []string{"/proc/self/exe", "prisoner", open, closed}, Writable: []string{open}, Stderr: stderr})
 	c, err := keeper.Dial(t.Context(), path)
