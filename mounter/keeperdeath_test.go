@@ -2,6 +2,7 @@ package mounter_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,21 +21,7 @@ import (
 // mount fails instead of hanging.
 func TestKeeperKilled(t *testing.T) {
 	e := newEnv(t)
-	e.stop() // the one in this process serves no more
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "keeper", e.socket, e.served)
-	cmd.Stderr = e.log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Wait() }()
-	defer func() { _ = cmd.Process.Kill() }()
-	eventually(t, "the keeper listens", func() bool {
-		c, err := keeper.Dial(t.Context(), e.socket)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
+	cmd := e.keeperProcess(0)
 	p := e.publication("v1", "a")
 	e.publish(p)
 	worker := e.lastWorker()
@@ -71,6 +58,68 @@ func TestKeeperKilled(t *testing.T) {
 		t.Errorf("the new mount: %q, %v", b, err)
 	}
 	e.unpublish(p)
+}
+
+// keeperProcess replaces the keeper by one in a process and of a user of its own.
+func (e *env) keeperProcess(uid uint32) *exec.Cmd {
+	e.t.Helper()
+	e.stop() // the one in this process serves no more
+	if err := os.Remove(e.socket); err != nil {
+		e.t.Fatal(err)
+	}
+	e.socket = filepath.Join(e.t.TempDir(), "keeper.sock")
+	for _, dir := range []string{filepath.Dir(e.socket), filepath.Dir(filepath.Dir(e.socket))} {
+		if err := os.Chmod(dir, 0o777); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(e.t.Context(), "/proc/self/exe", "keeper", e.socket, e.served)
+	cmd.Stderr = e.log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	if err := cmd.Start(); err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	eventually(e.t, "the keeper listens", func() bool {
+		c, err := keeper.Dial(e.t.Context(), e.socket)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	return cmd
+}
+
+// The product's keeper is nobody in particular, and so are its workers.
+func TestUnprivilegedKeeper(t *testing.T) {
+	e := newEnv(t)
+	const user = 65011
+	cmd := e.keeperProcess(user)
+	p := e.publication("v1", "a")
+	e.publish(p)
+	if err := os.WriteFile(filepath.Join(p.Target, "f"), []byte("x"), 0o644); err != nil {
+		t.Error(err)
+	}
+	for who, pid := range map[string]int{"worker": e.lastWorker(), "keeper": cmd.Process.Pid} {
+		// What cannot be traced or dumped belongs to root.
+		st, err := os.Stat(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil || st.Sys().(*syscall.Stat_t).Uid != 0 {
+			t.Errorf("the %s can be traced: %v", who, err)
+		}
+		got := procFields(t, pid)
+		if got["Uid"] != "65011 65011 65011 65011" || strings.Trim(got["CapEff"], "0") != "" {
+			t.Errorf("the %s is %s with %s", who, got["Uid"], got["CapEff"])
+		}
+		if who == "worker" && got["NoNewPrivs"] != "1" {
+			t.Error("the worker may gain privileges")
+		}
+	}
+	e.publish(p)
+	e.unpublish(p)
+	e.wantNothing()
 }
 
 // Unpublish of a mount that neither manager nor keeper knows any more.
