@@ -23,7 +23,7 @@ type device struct {
 	wake *wire.FD      // eventfd: readable for ever once somebody wakes the readers
 	idle chan *wire.FD // epoll instances that nobody waits in
 
-	mu     sync.Mutex // guards closed, and wake against its end
+	mu     sync.Mutex // guards closed, and wake and notify against the end
 	closed bool
 }
 
@@ -95,6 +95,17 @@ func (d *device) write(b []byte) error {
 	}
 }
 
+// notify writes what is no reply, which may also come after the end: then
+// nobody is there to be told. It must be nothing that waits.
+func (d *device) notify(b []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	return d.write(b)
+}
+
 // wakeReaders ends every read, now and later.
 func (d *device) wakeReaders() {
 	d.mu.Lock()
@@ -104,7 +115,7 @@ func (d *device) wakeReaders() {
 	}
 }
 
-// close is called when nobody reads or writes any more.
+// close is called when nobody reads or replies any more.
 func (d *device) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

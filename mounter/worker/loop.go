@@ -340,7 +340,7 @@ func (l *loop) reply(b []byte) {
 // forget makes the kernel ask for a node's attributes when it needs them next.
 // Nothing waits for anything here: cached pages would, and are left alone.
 func (l *loop) forget(node uint64) {
-	switch err := l.dev.write(invalidation(node)); {
+	switch err := l.dev.notify(invalidation(node)); {
 	case err == nil, ended(err):
 	case errors.Is(err, syscall.ENOENT): // the kernel has forgotten all of it
 	default:

@@ -247,3 +247,21 @@ func TestNegotiateRefusesOthers(t *testing.T) {
 		}
 	}
 }
+
+// A notification after the end must not reach whatever has the number of the
+// closed descriptor by then.
+func TestNothingIsToldAfterTheEnd(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fds[1]) }()
+	d, err := newDevice(wire.NewFD(fds[0]), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.close()
+	if err := d.notify([]byte("x")); err != nil {
+		t.Errorf("notify after close: %v", err)
+	}
+}
