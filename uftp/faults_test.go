@@ -194,6 +194,7 @@ func TestFaultsAreReported(t *testing.T) {
 		"quota":               {uftptest.Fault{Verb: "STOR", Transfer: true, Errno: syscall.EDQUOT}, write, syscall.EDQUOT},
 		"read error":          {uftptest.Fault{Verb: "RETR", Transfer: true, After: 100, Errno: syscall.EIO}, read, syscall.EIO},
 		"forbidden":           {uftptest.Fault{Verb: "RETR", Errno: syscall.EACCES}, read, fs.ErrPermission},
+		"unreadable":          {uftptest.Fault{Verb: "RETR", Reply: "550 Error processing command 'RETR': Directory/file does not exist or cannot be accessed!"}, read, fs.ErrPermission},
 		"read-only":           {uftptest.Fault{Verb: "STOR", Errno: syscall.EROFS}, write, syscall.EROFS},
 		"stale":               {uftptest.Fault{Verb: "STAT", Errno: syscall.ESTALE}, stat, syscall.ESTALE},
 		"outside":             {uftptest.Fault{Verb: "STAT", Reply: "534 Error processing command 'STAT': Forbidden: /x not in /y"}, stat, fs.ErrPermission},

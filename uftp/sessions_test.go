@@ -204,6 +204,58 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// TestDeadSession does not use a session that died while it was idle: for
+// operations that must not run twice that would take a look at the server first.
+func TestDeadSession(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{})
+	c := open(t, s)
+	check(t, c.Connect(t.Context()))
+	check(t, s.KillSessions())
+	eventually(t, "the session has ended", func() bool { return s.Stats().Sessions == 0 })
+	check(t, c.Mkdir(t.Context(), "d"))
+	if st := c.Stats(); st.Retries != 0 || st.Logins != 2 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+// TestSettings sees what a session is told at its beginning.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{})
+	check(t, open(t, s).Connect(t.Context()))
+	for _, verb := range []string{"KEEP-ALIVE", "OPTS"} { // OPTS SENDFILE_ENABLED
+		if n := s.Stats().Commands[verb]; n != 1 {
+			t.Errorf("%d %s commands", n, verb)
+		}
+	}
+}
+
+// TestMissingNameCostsData knows that the server closes the data connection when
+// a name is not there, even where it cannot look at the socket.
+func TestMissingNameCostsData(t *testing.T) {
+	t.Parallel()
+	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
+		s.WriteFile(t, "data", pattern(1000, 27))
+		c := open(t, s, func(c *uftp.Config) {
+			c.MaxSessions = 1
+			c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+				return struct{ net.Conn }{conn}, err
+			}
+		})
+		for range 3 {
+			_, err := c.ReadAt(t.Context(), "data", make([]byte, 1000), 0)
+			check(t, err)
+			_, err = c.Stat(t.Context(), "absent")
+			wantErr(t, err, fs.ErrNotExist)
+		}
+		if st := c.Stats(); st.Retries != 0 || st.Logins != 1 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
 // TestAnchor keeps the password alive while the client is in use.
 func TestAnchor(t *testing.T) {
 	t.Parallel()
