@@ -3,13 +3,17 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -47,8 +51,13 @@ var program = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	fsxtest.Child()
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		// Tests of faults wait, most of the time, also on a small machine.
+		_ = f.Value.Set(fmt.Sprint(2 * runtime.GOMAXPROCS(0)))
+	}
 	code := m.Run()
-	if built {
+	if built.Load() {
 		dir, _ := program()
 		if err := os.RemoveAll(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -59,11 +68,12 @@ func TestMain(m *testing.M) {
 }
 
 // built is set when somebody asked for the program.
-var built bool
+var built atomic.Bool
 
 // node is a machine with the services running.
 type node struct {
 	dir    string
+	bin    string // the program, under a name of this node alone
 	client csi.NodeClient
 	keeper *service
 	node   *service
@@ -86,21 +96,30 @@ func startNode(t *testing.T) *node {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skipf("no FUSE here: %v", err)
 	}
-	built = true
+	built.Store(true)
 	bin, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := &node{dir: t.TempDir()}
-	socket, endpoint := filepath.Join(n.dir, "keeper.sock"), filepath.Join(n.dir, "csi.sock")
-	// Registered first, and so run last: by then all must have ended.
+	n.bin = filepath.Join(n.dir, "csi-uftp")
+	if err := os.Link(filepath.Join(bin, "csi-uftp"), n.bin); err != nil {
+		t.Fatal(err)
+	}
+	// Programs of other users use the mounts, and what is above them.
+	for _, dir := range []string{filepath.Dir(n.dir), n.dir} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Registered first, and so run last: by then all must have ended. The
+	// services are those of then; a test may have started others.
 	t.Cleanup(func() { n.nothingLeft(t) })
-	n.keeper = startService(t, bin, n.dir, "keeper", "--socket", socket, "--log-level", "debug")
-	waitFor(t, "the keeper's socket", func() bool { return exists(socket) })
-	n.node = startService(t, bin, n.dir, "node", "--endpoint", "unix://"+endpoint, "--node-id", "e2e",
-		"--kubelet-dir", filepath.Join(n.dir, "kubelet"), "--keeper-socket", socket, "--log-level", "debug")
-	waitFor(t, "the CSI socket", func() bool { return exists(endpoint) })
-	conn, err := grpc.NewClient("unix://"+endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	t.Cleanup(func() { n.keeper.end(t) })
+	n.startKeeper(t)
+	t.Cleanup(func() { n.node.end(t) })
+	n.startNode(t)
+	conn, err := grpc.NewClient("unix://"+n.endpoint(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,16 +128,45 @@ func startNode(t *testing.T) *node {
 	return n
 }
 
-func startService(t *testing.T, bin, dir, name string, args ...string) *service {
+func (n *node) socket() string   { return filepath.Join(n.dir, "keeper.sock") }
+func (n *node) endpoint() string { return filepath.Join(n.dir, "csi.sock") }
+
+func (n *node) startKeeper(t *testing.T) {
 	t.Helper()
-	s := &service{name: name, log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
-	out, err := os.Create(s.log)
+	n.keeper = n.startService(t, "keeper", "--socket", n.socket(), "--log-level", "debug")
+	waitFor(t, "the keeper's socket", func() bool { return answers(n.socket()) })
+}
+
+func (n *node) startNode(t *testing.T) {
+	t.Helper()
+	n.node = n.startService(t, "node", "--endpoint", "unix://"+n.endpoint(), "--node-id", "e2e",
+		"--kubelet-dir", filepath.Join(n.dir, "kubelet"), "--keeper-socket", n.socket(), "--log-level", "debug")
+	waitFor(t, "the CSI socket", func() bool { return answers(n.endpoint()) })
+}
+
+// answers reports whether somebody listens on a socket.
+func answers(socket string) bool {
+	for _, network := range []string{"unix", "unixpacket"} {
+		if c, err := net.Dial(network, socket); err == nil {
+			_ = c.Close()
+			return true
+		}
+	}
+	return false
+}
+
+func (n *node) startService(t *testing.T, name string, args ...string) *service {
+	t.Helper()
+	s := &service{name: name, log: filepath.Join(n.dir, name+".log"), done: make(chan struct{})}
+	out, err := os.OpenFile(s.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	s.cmd = exec.Command(filepath.Join(bin, "csi-uftp"), append([]string{name}, args...)...)
-	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Dir = out, out, dir
+	s.cmd = exec.Command(n.bin, append([]string{name}, args...)...)
+	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Dir = out, out, n.dir
+	// The race detector would have it wait for a second at its end.
+	s.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -126,27 +174,32 @@ func startService(t *testing.T, bin, dir, name string, args ...string) *service 
 		defer close(s.done)
 		s.err = s.cmd.Wait()
 	}()
-	t.Cleanup(func() {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-s.done:
-		case <-time.After(30 * time.Second):
-			t.Errorf("%s did not end 30 s after SIGTERM", name)
-			_ = s.cmd.Process.Kill()
-			<-s.done
-		}
-		if s.err != nil {
-			t.Errorf("%s ended: %v", name, s.err)
-		}
-		text := s.text(t)
-		if strings.Contains(text, "DATA RACE") {
-			t.Errorf("data race in %s or below it", name)
-		}
-		if t.Failed() {
-			t.Logf("log of %s, its end:\n%s", name, text[max(0, len(text)-20000):])
-		}
-	})
 	return s
+}
+
+// end stops a service and looks at how that went.
+func (s *service) end(t *testing.T) {
+	if s == nil {
+		return // it did not even start
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.done:
+	case <-time.After(30 * time.Second):
+		t.Errorf("%s did not end 30 s after SIGTERM", s.name)
+		_ = s.cmd.Process.Kill()
+		<-s.done
+	}
+	if s.err != nil {
+		t.Errorf("%s ended: %v", s.name, s.err)
+	}
+	text := s.text(t)
+	if strings.Contains(text, "DATA RACE") {
+		t.Errorf("data race in %s or below it", s.name)
+	}
+	if t.Failed() {
+		t.Logf("log of %s, its end:\n%s", s.name, text[max(0, len(text)-20000):])
+	}
 }
 
 func (s *service) text(t *testing.T) string {
@@ -168,24 +221,29 @@ func (n *node) nothingLeft(t *testing.T) {
 		t.Errorf("left mounted: %s", i.Mountpoint)
 		_ = unix.Unmount(i.Mountpoint, unix.MNT_DETACH)
 	}
-	waitFor(t, "the workers' end", func() bool { return len(processes(t)) == 0 })
+	waitFor(t, "the workers' end", func() bool { return len(n.processes(t)) == 0 })
 }
 
-// processes returns the /proc directories of all that run our program: the
-// services and the workers that they started.
-func processes(t *testing.T) []string {
+// kill ends a service as a crash would.
+func (s *service) kill(t *testing.T) {
 	t.Helper()
-	bin, err := program()
-	if err != nil {
+	if err := s.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	<-s.done
+}
+
+// processes returns the /proc directories of all that run the node's program:
+// the services and the workers that they started.
+func (n *node) processes(t *testing.T) []string {
+	t.Helper()
 	procs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return slices.DeleteFunc(procs, func(p string) bool {
 		exe, err := os.Readlink(filepath.Join(p, "exe"))
-		return err != nil || exe != filepath.Join(bin, "csi-uftp")
+		return err != nil || exe != n.bin
 	})
 }
 

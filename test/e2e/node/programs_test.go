@@ -251,8 +251,11 @@ func findTree(t *testing.T, mnt, local string) {
 	}
 }
 
-func parallelReaders(t *testing.T, mnt, _ string) {
-	const size, readers, reads = 32<<20 + 12345, 32, 60
+func parallelReaders(t *testing.T, mnt, _ string) { readersOf(t, mnt, 32<<20+12345, 32, 60) }
+
+// readersOf writes a file and reads it at random from many sides.
+func readersOf(t *testing.T, mnt string, size, readers, reads int) {
+	t.Helper()
 	data := make([]byte, size)
 	if _, err := rand.Read(data); err != nil {
 		t.Fatal(err)
