@@ -3,6 +3,7 @@ package node_test
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,9 +197,7 @@ func TestOwnersAndModes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			v := volume{id: c.name, target: n.target(c.name)}
 			v.attributes, v.secrets = access(s)
-			for name, value := range attributes(t, c.attributes...) {
-				v.attributes[name] = value
-			}
+			maps.Copy(v.attributes, attributes(t, c.attributes...))
 			// The kubelet's own directories are for root. Here others go there.
 			if err := os.MkdirAll(filepath.Dir(v.target), 0o755); err != nil {
 				t.Fatal(err)

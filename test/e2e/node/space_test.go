@@ -73,12 +73,12 @@ func TestWritesRefused(t *testing.T) {
 		// The program is gone. What it wrote goes up by itself.
 		name, data := filepath.Join(v.target, "left"), content(7, 1<<20)
 		s.Faults().Inject(-1, uftptest.Fault{Verb: "STOR", Errno: syscall.ENOSPC})
-		f, err := os.Create(name)
-		if !errors.Is(err, syscall.ENOSPC) {
+		if _, err := os.Create(name); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("creating: %v", err)
 		}
 		s.Faults().Clear()
-		if f, err = os.Create(name); err != nil {
+		f, err := os.Create(name)
+		if err != nil {
 			t.Fatal(err)
 		}
 		s.Faults().Inject(-1, uftptest.Fault{Verb: "STOR", Errno: syscall.ENOSPC})
