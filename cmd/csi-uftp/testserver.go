@@ -79,7 +79,7 @@ Quirks to switch on with --quirk, each as some versions of UFTPD have it:
 func (a *app) testserver(cmd *cobra.Command, f testserverFlags, logger *slog.Logger) (err error) {
 	ctx := cmd.Context()
 	cfg := uftptest.Config{
-		Dir: f.dir, MaxConnections: f.maxConnections, Hostnames: f.hostnames,
+		Dir: f.dir, Confine: true, MaxConnections: f.maxConnections, Hostnames: f.hostnames,
 		AuthListen: f.authListen, ControlListen: f.controlListen, Logger: logger,
 		Users: []uftptest.User{{Name: f.user, Password: uftptest.DefaultUserPassword}},
 	}
