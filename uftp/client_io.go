@@ -15,13 +15,13 @@ import (
 func (c *Client) ReadAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
 	clean, err := checkRange(path, len(p), off)
 	if err != nil {
-		return 0, wrapError("read", path, err)
+		return 0, wrapError(opRead, path, err)
 	}
 	if len(p) == 0 {
 		return 0, nil
 	}
 	n := 0
-	err = c.do(ctx, operation{name: "read", path: path, data: true}, func(s *session) error {
+	err = c.do(ctx, operation{name: opRead, path: path, data: true}, func(s *session) error {
 		n, err = s.readAt(clean, p, off)
 		return err
 	})
@@ -30,6 +30,47 @@ func (c *Client) ReadAt(ctx context.Context, path string, p []byte, off int64) (
 	}
 	return n, err
 }
+
+// A Read is what [Client.Fetch] reads.
+type Read struct {
+	Path string
+	Off  int64
+	Buf  []byte // filled from its beginning; the client's until Fetch returns
+	// Ahead says that nobody waits for these bytes yet: they come after those
+	// that somebody waits for.
+	Ahead bool
+}
+
+// Fetch reads like [Client.ReadAt] and tells what the file was right after its
+// bytes were read: name, size, modification time and access. The Mode of after
+// is a guess from the access, as only the type is known. If the file is gone by
+// then, the error says so, and n counts the bytes that were read nevertheless.
+func (c *Client) Fetch(ctx context.Context, r Read) (n int, after Info, err error) {
+	clean, err := checkRange(r.Path, len(r.Buf), r.Off)
+	if err != nil {
+		return 0, Info{}, wrapError(opRead, r.Path, err)
+	}
+	short := false
+	err = c.do(ctx, operation{name: opRead, path: r.Path, data: true}, func(s *session) error {
+		n, short = 0, false
+		if len(r.Buf) > 0 {
+			n, err = s.readAt(clean, r.Buf, r.Off)
+			short = err == io.EOF //nolint:errorlint // our own
+			if err != nil && !short {
+				return err
+			}
+		}
+		after, err = s.look(clean)
+		return err
+	})
+	if err == nil && short {
+		err = io.EOF
+	}
+	return n, after, err
+}
+
+// opRead is the Op of errors of reading.
+const opRead = "read"
 
 // WriteAt writes p at off. It creates the file if need be, never cuts it, and
 // leaves a hole before an offset past its end. It returns len(p) when the server

@@ -234,12 +234,29 @@ func (s *session) epoch(path string) (time.Time, error) {
 
 // epochOf returns the time in a reply to STAT F.
 func epochOf(r reply) (time.Time, error) {
+	i, err := infoOf(r)
+	return i.ModTime, err
+}
+
+// look asks for what STAT alone knows.
+func (s *session) look(path string) (Info, error) {
+	r, err := s.exchange("STAT F " + wirePath(path))
+	if err != nil {
+		return Info{}, err
+	}
+	i, err := infoOf(r[0])
+	i.Name = baseName(path)
+	return i, err
+}
+
+// infoOf returns what a reply to STAT F says, but for the name.
+func infoOf(r reply) (Info, error) {
 	if err := r.want(211); err != nil {
-		return time.Time{}, err
+		return Info{}, err
 	}
 	i, ok := statInfo(r)
 	if !ok {
-		return time.Time{}, fmt.Errorf("%w: not a STAT reply: %.200q", ErrProtocol, r.body)
+		return Info{}, fmt.Errorf("%w: not a STAT reply: %.200q", ErrProtocol, r.body)
 	}
-	return i.ModTime, nil
+	return i, nil
 }
