@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,26 +22,85 @@ var (
 // after the caller was interrupted. done must be called when the request is
 // answered.
 func (fs *FS) request(interrupt <-chan struct{}) (ctx context.Context, done context.CancelFunc) {
-	ctx, done = context.WithCancel(fs.ctx)
-	if interrupt == nil {
-		return ctx, done
-	}
-	go func() { // ends with done
-		select {
-		case <-ctx.Done():
-			return
-		case <-interrupt:
-		}
-		grace := time.NewTimer(fs.cfg.InterruptGrace)
-		defer grace.Stop()
-		select {
-		case <-ctx.Done():
-		case <-grace.C:
-			done()
-		}
-	}()
-	return ctx, done
+	r := &requestContext{parent: fs.ctx, interrupt: interrupt, grace: fs.cfg.InterruptGrace}
+	return r, r.done
 }
+
+// requestContext is a context that begins to watch for an interrupt when
+// somebody waits for it: most requests are answered before anybody does.
+type requestContext struct {
+	parent    context.Context // of which a request is a part
+	interrupt <-chan struct{}
+	grace     time.Duration
+
+	mu     sync.Mutex // guards what follows
+	ended  bool
+	ctx    context.Context // the parent's child, once somebody waits
+	cancel context.CancelFunc
+}
+
+// watched returns the context that others can wait for.
+func (r *requestContext) watched() context.Context {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx == nil {
+		r.ctx, r.cancel = context.WithCancel(r.parent)
+		switch {
+		case r.ended:
+			r.cancel()
+		case r.interrupt != nil:
+			go r.watch(r.ctx, r.cancel) // ends with done
+		}
+	}
+	return r.ctx
+}
+
+func (r *requestContext) watch(ctx context.Context, cancel context.CancelFunc) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-r.interrupt:
+	}
+	grace := time.NewTimer(r.grace)
+	defer grace.Stop()
+	select {
+	case <-ctx.Done():
+	case <-grace.C:
+		cancel()
+	}
+}
+
+func (r *requestContext) done() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	if r.cancel != nil {
+		r.cancel()
+	}
+}
+
+// Done implements [context.Context].
+func (r *requestContext) Done() <-chan struct{} { return r.watched().Done() }
+
+// Err implements [context.Context].
+func (r *requestContext) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.ctx != nil:
+		return r.ctx.Err()
+	case r.ended:
+		return context.Canceled
+	}
+	return r.parent.Err()
+}
+
+// Deadline implements [context.Context].
+func (r *requestContext) Deadline() (time.Time, bool) { return r.parent.Deadline() }
+
+// Value implements [context.Context]. It is the watched one's, so that contexts
+// derived from this one are told of its end without a goroutine for each.
+func (r *requestContext) Value(key any) any { return r.watched().Value(key) }
 
 // node returns the node that the kernel means by id. An id that we do not know
 // is one that we lost: the kernel does not make them up.
