@@ -7,23 +7,32 @@ import (
 
 type page [PageSize]byte
 
-// extent is a run of dirty bytes. Those that an upload has taken are sent.
+// extent is a run of dirty bytes of one era. Those that an upload has taken
+// have the number of its batch.
 type extent struct {
 	off, end int64
-	sent     bool
+	era      Mark
+	batch    uint64
+}
+
+// joins reports whether e and the extent behind it are one.
+func (e extent) joins(next extent) bool {
+	return e.end == next.off && e.era == next.era && e.batch == next.batch
 }
 
 // file is the dirty data of one file. Spool.mu guards it.
 type file struct {
+	era Mark // of what is written now
 	// extents are in order and not empty, do not overlap, and touch only where
-	// sent differs.
+	// they do not join.
 	extents []extent
+	// flying holds what the batches of the file took, whatever became of the
+	// bytes since.
+	flying map[uint64][]Range
 	// pages holds each page, by its number, that has a dirty byte.
 	pages map[int64]*page
 	total int64 // dirty bytes
 }
-
-func newPage() *page { return new(page) }
 
 // missingPages counts the pages that a write of [off, end) would add.
 func (f *file) missingPages(off, end int64) (n int64) {
@@ -35,7 +44,7 @@ func (f *file) missingPages(off, end int64) (n int64) {
 	return n
 }
 
-func (f *file) write(p []byte, off int64) {
+func (f *file) write(p []byte, off int64, newPage func() *page) {
 	end := off + int64(len(p))
 	for o := off; o < end; {
 		i := o / PageSize
@@ -49,33 +58,101 @@ func (f *file) write(p []byte, off int64) {
 	f.insert(off, end)
 }
 
-// insert makes [off, end) dirty and not sent. It joins what is not sent and
-// cuts it out of what is: those bytes have to go again.
+// insert makes [off, end) dirty in the present era, and no batch's. It joins
+// what is so too, and cuts it out of the rest.
 func (f *file) insert(off, end int64) {
 	first := sort.Search(len(f.extents), func(i int) bool { return f.extents[i].end >= off })
 	last := first
-	lo, hi := off, end
-	var left, right []extent // of sent extents, at most one each
+	now := extent{off: off, end: end, era: f.era}
+	var left, right []extent // of what is cut, at most one each
 	for ; last < len(f.extents) && f.extents[last].off <= end; last++ {
 		e := f.extents[last]
 		f.total -= e.end - e.off
-		if !e.sent {
-			lo, hi = min(lo, e.off), max(hi, e.end)
+		if e.batch == 0 && e.era == f.era {
+			now.off, now.end = min(now.off, e.off), max(now.end, e.end)
 			continue
 		}
 		if e.off < off {
-			left = append(left, extent{e.off, min(e.end, off), true})
+			left = append(left, extent{e.off, min(e.end, off), e.era, e.batch})
 		}
 		if e.end > end {
-			right = append(right, extent{max(e.off, end), e.end, true})
+			right = append(right, extent{max(e.off, end), e.end, e.era, e.batch})
 		}
 	}
-	now := append(left, extent{lo, hi, false})
-	now = append(now, right...)
-	for _, e := range now {
+	all := append(append(left, now), right...)
+	for _, e := range all {
 		f.total += e.end - e.off
 	}
-	f.extents = slices.Replace(f.extents, first, last, now...)
+	f.extents = slices.Replace(f.extents, first, last, all...)
+}
+
+// take gives up to limit bytes to a batch and returns where they are.
+func (f *file) take(limit int64, until Mark, batch uint64) (ranges []Range) {
+	for i := 0; i < len(f.extents) && limit > 0; i++ {
+		e := f.extents[i]
+		if e.batch != 0 || e.era > until || f.flies(e) {
+			continue
+		}
+		if e.end-e.off > limit {
+			rest := e
+			rest.off = e.off + limit
+			e.end = rest.off
+			f.extents = slices.Insert(f.extents, i+1, rest)
+		}
+		e.batch = batch
+		f.extents[i] = e
+		limit -= e.end - e.off
+		if n := len(ranges); n > 0 && ranges[n-1].End() == e.off {
+			ranges[n-1].Len += e.end - e.off
+		} else {
+			ranges = append(ranges, Range{e.off, e.end - e.off})
+		}
+	}
+	if len(ranges) > 0 {
+		if f.flying == nil {
+			f.flying = make(map[uint64][]Range)
+		}
+		f.flying[batch] = ranges
+	}
+	return ranges
+}
+
+// flies reports whether older bytes for some place of e are on their way.
+func (f *file) flies(e extent) bool {
+	for _, ranges := range f.flying {
+		for _, r := range ranges {
+			if r.Off < e.end && e.off < r.End() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// commit drops the bytes of a batch and returns where it took them.
+func (f *file) commit(batch uint64) []Range {
+	f.extents = slices.DeleteFunc(f.extents, func(e extent) bool { return e.batch == batch })
+	f.recount()
+	taken := f.flying[batch]
+	delete(f.flying, batch)
+	return taken
+}
+
+// abort makes the bytes of a batch ordinary dirty bytes.
+func (f *file) abort(batch uint64) {
+	joined := f.extents[:0]
+	for _, e := range f.extents {
+		if e.batch == batch {
+			e.batch = 0
+		}
+		if n := len(joined); n > 0 && joined[n-1].joins(e) {
+			joined[n-1].end = e.end
+			continue
+		}
+		joined = append(joined, e)
+	}
+	f.extents = joined
+	delete(f.flying, batch)
 }
 
 // overlay copies dirty bytes to p and returns the ranges without.
@@ -107,26 +184,10 @@ func (f *file) read(p []byte, off int64) {
 	}
 }
 
-// markAll sets the sent flag of all extents and joins those that touch.
-func (f *file) markAll(sent bool) {
-	joined := f.extents[:0]
-	for _, e := range f.extents {
-		e.sent = sent
-		if n := len(joined); n > 0 && joined[n-1].end == e.off {
-			joined[n-1].end = e.end
-			continue
-		}
-		joined = append(joined, e)
-	}
-	f.extents = joined
-}
-
-func (f *file) dropSent() {
-	f.extents = slices.DeleteFunc(f.extents, func(e extent) bool { return e.sent })
-	f.recount()
-}
-
-func (f *file) truncate(size int64) {
+// truncate drops the bytes at size and behind it, and returns where there were
+// any.
+func (f *file) truncate(size int64) []Range {
+	behind := f.endBelow(1<<63 - 1)
 	for i := len(f.extents) - 1; i >= 0 && f.extents[i].end > size; i-- {
 		if f.extents[i].off >= size {
 			f.extents = f.extents[:i]
@@ -135,6 +196,10 @@ func (f *file) truncate(size int64) {
 		f.extents[i].end = size
 	}
 	f.recount()
+	if behind <= size {
+		return nil
+	}
+	return []Range{{size, behind - size}}
 }
 
 func (f *file) recount() {
@@ -144,18 +209,37 @@ func (f *file) recount() {
 	}
 }
 
-// freeClean drops the pages that have no dirty byte any more.
-func (f *file) freeClean() {
-	for i := range f.pages {
-		off, end := i*PageSize, (i+1)*PageSize
-		k := sort.Search(len(f.extents), func(k int) bool { return f.extents[k].end > off })
-		if k == len(f.extents) || f.extents[k].off >= end {
-			delete(f.pages, i)
+// freeClean moves the pages of r that have no dirty byte any more to spare.
+func (f *file) freeClean(r Range, spare []*page) []*page {
+	if pages := r.Len/PageSize + 2; pages > int64(len(f.pages)) { // a sparse file
+		for i := range f.pages {
+			spare = f.freeIfClean(i, spare)
 		}
+		return spare
 	}
+	for i := r.Off / PageSize; i*PageSize < r.End(); i++ {
+		spare = f.freeIfClean(i, spare)
+	}
+	return spare
 }
 
-func (f *file) bytes() int64 { return f.total }
+func (f *file) freeIfClean(i int64, spare []*page) []*page {
+	pg := f.pages[i]
+	if pg == nil {
+		return spare
+	}
+	off, end := i*PageSize, (i+1)*PageSize
+	k := sort.Search(len(f.extents), func(k int) bool { return f.extents[k].end > off })
+	if k < len(f.extents) && f.extents[k].off < end {
+		return spare
+	}
+	delete(f.pages, i)
+	return append(spare, pg)
+}
+
+func (f *file) dirtyUntil(mark Mark) bool {
+	return slices.ContainsFunc(f.extents, func(e extent) bool { return e.era <= mark })
+}
 
 func (f *file) endBelow(size int64) int64 {
 	for _, e := range slices.Backward(f.extents) {

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"math"
 	"sync"
 )
 
@@ -13,6 +14,12 @@ const PageSize = 16 << 10
 // empty spool, wherever it starts.
 const MinLimit = 8 * PageSize
 
+// sparePages is how many pages an empty spool keeps for the next writer.
+const sparePages = 1 << 20 / PageSize
+
+// copyStep is how many bytes Copy copies without letting writers in between.
+const copyStep = 512 << 10
+
 // Range is a piece of a file.
 type Range struct {
 	Off, Len int64 // bytes
@@ -21,20 +28,45 @@ type Range struct {
 // End returns the offset of the first byte behind r.
 func (r Range) End() int64 { return r.Off + r.Len }
 
+// Mark is a moment in the life of a file: see [Spool.Mark].
+type Mark uint64
+
+// Always is the Mark before which everything is written.
+const Always Mark = math.MaxUint64
+
+// Batch is a part of a file's dirty bytes on its way to the server.
+type Batch struct {
+	Ranges []Range // in order, neighbours joined
+	number uint64
+}
+
+// Bytes returns how many bytes the batch has.
+func (b Batch) Bytes() (n int64) {
+	for _, r := range b.Ranges {
+		n += r.Len
+	}
+	return n
+}
+
+// End returns the offset behind the last byte of the batch.
+func (b Batch) End() int64 { return b.Ranges[len(b.Ranges)-1].End() }
+
 // Spool is the dirty data of all files of a mount.
 type Spool struct {
 	limit int64
 
 	mu    sync.Mutex // guards what follows, and the files
 	used  int64      // bytes of all pages
+	spare []*page    // pages of nobody
 	files map[uint64]*file
+	last  uint64        // number of the newest batch
 	freed chan struct{} // closed, and replaced, when pages become free
 }
 
 // Stats is a snapshot of a Spool.
 type Stats struct {
 	Limit int64 // budget in bytes
-	Used  int64 // bytes of memory held, at most Limit
+	Used  int64 // bytes of memory held for dirty bytes, at most Limit
 	Dirty int64 // bytes to be uploaded
 	Files int   // files that have any
 }
@@ -72,8 +104,19 @@ func (s *Spool) TryWrite(id uint64, p []byte, off int64) (ok bool, retry <-chan 
 	}
 	s.used += need
 	s.files[id] = f
-	f.write(p, off)
+	f.write(p, off, s.page)
 	return true, nil
+}
+
+// page returns a page with anything in it.
+func (s *Spool) page() *page {
+	n := len(s.spare)
+	if n == 0 {
+		return new(page)
+	}
+	p := s.spare[n-1]
+	s.spare = s.spare[:n-1]
+	return p
 }
 
 // Overlay copies the dirty bytes among the len(p) bytes at off into p, and
@@ -92,28 +135,53 @@ func (s *Spool) Overlay(id uint64, p []byte, off int64) (gaps []Range) {
 	return f.overlay(p, off)
 }
 
-// Begin takes all dirty bytes of a file for uploading and returns where they
-// are, in order, neighbours joined. They stay readable and count as dirty until
-// [Spool.Commit]; what is written meanwhile stays dirty after it. One upload of
-// a file at a time.
-func (s *Spool) Begin(id uint64) []Range {
+// Mark ends one era of a file and returns it: what was written to the file
+// before the call was written in that era or an earlier one.
+func (s *Spool) Mark(id uint64) Mark {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.files[id]
 	if f == nil {
-		return nil
+		return 0
 	}
-	f.markAll(true)
-	ranges := make([]Range, len(f.extents))
-	for i, e := range f.extents {
-		ranges[i] = Range{e.off, e.end - e.off}
-	}
-	return ranges
+	f.era++
+	return f.era - 1
 }
 
-// Copy reads dirty bytes: len(p) of them, at off. All must be dirty, as those
-// are that Begin returned, until Commit.
+// Take takes dirty bytes of a file for uploading: at most limit of them, written
+// until mark, in order of their place. They stay readable and count as dirty
+// until [Spool.Commit]; what is written over them meanwhile stays dirty after
+// it, and is not taken before the batch has ended, so that older bytes never
+// arrive after newer ones. Without ok there is nothing to take, now.
+func (s *Spool) Take(id uint64, limit int64, until Mark) (b Batch, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.files[id]
+	if f == nil {
+		return Batch{}, false
+	}
+	ranges := f.take(limit, until, s.last+1)
+	if len(ranges) == 0 {
+		return Batch{}, false
+	}
+	s.last++
+	return Batch{Ranges: ranges, number: s.last}, true
+}
+
+// Copy reads dirty bytes: len(p) of them, at off. All must be dirty, as those of
+// a batch are until it ends.
 func (s *Spool) Copy(id uint64, p []byte, off int64) error {
+	for len(p) > 0 {
+		n := min(len(p), copyStep)
+		if err := s.copy(id, p[:n], off); err != nil {
+			return err
+		}
+		p, off = p[n:], off+int64(n)
+	}
+	return nil
+}
+
+func (s *Spool) copy(id uint64, p []byte, off int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.files[id]
@@ -123,53 +191,62 @@ func (s *Spool) Copy(id uint64, p []byte, off int64) error {
 	return nil
 }
 
-// Commit drops what the last Begin took: the server has it.
-func (s *Spool) Commit(id uint64) {
-	s.change(id, func(f *file) { f.dropSent() })
+// Commit drops the bytes of a batch: the server has them.
+func (s *Spool) Commit(id uint64, b Batch) {
+	s.change(id, func(f *file) []Range { return f.commit(b.number) })
 }
 
-// Abort makes what the last Begin took ordinary dirty bytes again.
-func (s *Spool) Abort(id uint64) {
-	s.change(id, func(f *file) { f.markAll(false) })
+// Abort makes the bytes of a batch ordinary dirty bytes again.
+func (s *Spool) Abort(id uint64, b Batch) {
+	s.change(id, func(f *file) []Range { f.abort(b.number); return nil })
 }
 
-// Truncate drops the dirty bytes at size and behind it. Not between Begin and
-// Commit.
+// Truncate drops the dirty bytes at size and behind it. Not while there is a
+// batch of the file.
 func (s *Spool) Truncate(id uint64, size int64) {
-	s.change(id, func(f *file) { f.truncate(size) })
+	s.change(id, func(f *file) []Range { return f.truncate(size) })
 }
 
 // Drop forgets everything about a file.
-func (s *Spool) Drop(id uint64) {
-	s.change(id, func(f *file) { f.truncate(0) })
-}
+func (s *Spool) Drop(id uint64) { s.Truncate(id, 0) }
 
-// change applies f to a file and gives back what it no longer uses.
-func (s *Spool) change(id uint64, f func(*file)) {
+// change applies f to a file and gives back the pages that are no longer used
+// among the ranges that f returns.
+func (s *Spool) change(id uint64, f func(*file) []Range) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	file := s.files[id]
 	if file == nil {
 		return
 	}
-	before := len(file.pages)
-	f(file)
-	file.freeClean()
+	before := len(s.spare)
+	for _, r := range f(file) {
+		s.spare = file.freeClean(r, s.spare)
+	}
 	if len(file.extents) == 0 {
 		delete(s.files, id)
 	}
-	if n := before - len(file.pages); n > 0 {
-		s.used -= int64(n) * PageSize
-		close(s.freed)
-		s.freed = make(chan struct{})
+	n := len(s.spare) - before
+	if n == 0 {
+		return
 	}
+	s.used -= int64(n) * PageSize
+	if s.used == 0 && len(s.spare) > sparePages {
+		s.spare = append([]*page(nil), s.spare[:sparePages]...)
+	}
+	close(s.freed)
+	s.freed = make(chan struct{})
 }
 
 // Dirty reports whether a file has dirty bytes.
-func (s *Spool) Dirty(id uint64) bool {
+func (s *Spool) Dirty(id uint64) bool { return s.DirtyUntil(id, Always) }
+
+// DirtyUntil reports whether a file has dirty bytes that were written until mark.
+func (s *Spool) DirtyUntil(id uint64, mark Mark) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.files[id] != nil
+	f := s.files[id]
+	return f != nil && f.dirtyUntil(mark)
 }
 
 // Bytes returns how many dirty bytes a file has.
@@ -177,7 +254,7 @@ func (s *Spool) Bytes(id uint64) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.files[id]; f != nil {
-		return f.bytes()
+		return f.total
 	}
 	return 0
 }
@@ -203,7 +280,7 @@ func (s *Spool) Stats() Stats {
 	defer s.mu.Unlock()
 	st := Stats{Limit: s.limit, Used: s.used, Files: len(s.files)}
 	for _, f := range s.files {
-		st.Dirty += f.bytes()
+		st.Dirty += f.total
 	}
 	return st
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/csi-uftp/csi-uftp/internal/spool"
@@ -15,7 +16,83 @@ var seed = flag.Uint64("spool.seed", 0, "seed of the random test, 0 for several 
 type model struct {
 	data  []byte
 	dirty []bool
-	sent  []bool
+	batch []int        // 1 + index of the batch that took the byte, 0 if none
+	era   []spool.Mark // in which it was written
+
+	now     spool.Mark
+	batches []flight
+}
+
+// flight is a batch and the offsets that it took.
+type flight struct {
+	spool.Batch
+	ended bool
+}
+
+// flying returns where batches that have not ended took bytes.
+func (m *model) flying() (ranges []spool.Range) {
+	for _, b := range m.batches {
+		if !b.ended {
+			ranges = append(ranges, b.Ranges...)
+		}
+	}
+	return ranges
+}
+
+// open returns the index of a batch that has not ended, or -1.
+func (m *model) open(rnd *rand.Rand) int {
+	var open []int
+	for i, b := range m.batches {
+		if !b.ended {
+			open = append(open, i)
+		}
+	}
+	if len(open) == 0 {
+		return -1
+	}
+	return open[rnd.IntN(len(open))]
+}
+
+// end ends a batch.
+func (m *model) end(b int, committed bool) {
+	m.batches[b].ended = true
+	for i := range m.batch {
+		if m.batch[i] == b+1 {
+			m.batch[i] = 0
+			m.dirty[i] = m.dirty[i] && !committed
+		}
+	}
+}
+
+// take checks a batch against what may be taken.
+func (m *model) take(t *testing.T, b spool.Batch, limit int64, until spool.Mark) {
+	t.Helper()
+	if n := b.Bytes(); n > limit || n == 0 {
+		t.Fatalf("batch of %d bytes, limit %d", n, limit)
+	}
+	last := int64(-1)
+	for _, r := range b.Ranges {
+		if r.Off <= last {
+			t.Fatalf("ranges not in order or not joined: %v", b.Ranges)
+		}
+		last = r.End()
+		for _, f := range m.flying() {
+			if f.Off < r.End() && r.Off < f.End() {
+				t.Fatalf("%v taken while %v was under way", r, f)
+			}
+		}
+		for i := r.Off; i < r.End(); i++ {
+			if !m.dirty[i] || m.batch[i] != 0 || m.era[i] > until {
+				t.Fatalf("the byte at %d may not be taken", i)
+			}
+		}
+	}
+	for _, r := range b.Ranges {
+		for i := r.Off; i < r.End(); i++ {
+			m.batch[i] = len(m.batches) + 1
+		}
+	}
+	m.batches = append(m.batches, flight{Batch: b})
 }
 
 // TestAgainstByteSlice compares random operations with a plain byte slice.
@@ -37,18 +114,21 @@ func testAgainstByteSlice(t *testing.T, seed uint64) {
 	)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	s := spool.New(limit)
+	newModel := func() model {
+		return model{data: make([]byte, size), dirty: make([]bool, size), batch: make([]int, size), era: make([]spool.Mark, size)}
+	}
 	models := make([]model, files)
 	for i := range models {
-		models[i] = model{make([]byte, size), make([]bool, size), make([]bool, size)}
+		models[i] = newModel()
 	}
-	uploading := make([]bool, files)
-	full := 0
-	for step := range 1500 {
+	full, most := 0, 0
+	for step := range 2500 {
 		id := rnd.IntN(files)
 		m := &models[id]
 		off := rnd.Int64N(size)
 		n := rnd.Int64N(min(size-off, spool.PageSize) + 1)
-		switch op := rnd.IntN(10); {
+		b := m.open(rnd)
+		switch op := rnd.IntN(12); {
 		case op < 5:
 			p := make([]byte, n)
 			for i := range p {
@@ -64,21 +144,29 @@ func testAgainstByteSlice(t *testing.T, seed uint64) {
 			}
 			copy(m.data[off:], p)
 			for i := off; i < off+n; i++ {
-				m.dirty[i], m.sent[i] = true, false
+				m.dirty[i], m.batch[i], m.era[i] = true, 0, m.now
 			}
-		case op == 5 && !uploading[id]:
+		case op == 5 && b < 0:
 			s.Truncate(uint64(id), off)
 			clear(m.dirty[off:])
-		case op == 6 && !uploading[id]:
-			ranges := s.Begin(uint64(id))
-			copy(m.sent, m.dirty)
-			uploading[id] = true
-			last := int64(-1)
-			for _, r := range ranges {
-				if r.Off <= last {
-					t.Fatalf("seed %d step %d: ranges not in order or not joined: %v", seed, step, ranges)
+		case op == 6:
+			if s.Dirty(uint64(id)) {
+				if mark := s.Mark(uint64(id)); mark != m.now {
+					t.Fatalf("seed %d step %d: mark %d, want %d", seed, step, mark, m.now)
 				}
-				last = r.End()
+				m.now++
+			}
+		case op < 9:
+			until := spool.Always
+			if rnd.IntN(2) == 0 {
+				until = m.now - min(m.now, spool.Mark(rnd.IntN(3)))
+			}
+			batch, ok := s.Take(uint64(id), n, until)
+			if !ok {
+				break
+			}
+			m.take(t, batch, n, until)
+			for _, r := range batch.Ranges {
 				p := make([]byte, r.Len)
 				if err := s.Copy(uint64(id), p, r.Off); err != nil {
 					t.Fatalf("seed %d step %d: %v", seed, step, err)
@@ -87,25 +175,28 @@ func testAgainstByteSlice(t *testing.T, seed uint64) {
 					t.Fatalf("seed %d step %d: wrong bytes to upload", seed, step)
 				}
 			}
-		case op == 7 && uploading[id]:
-			uploading[id] = false
-			s.Commit(uint64(id))
-			for i := range m.sent {
-				if m.sent[i] {
-					m.dirty[i], m.sent[i] = false, false
-				}
-			}
-		case op == 8 && uploading[id]:
-			uploading[id] = false
-			s.Abort(uint64(id))
-			clear(m.sent)
-		case op == 9 && rnd.IntN(40) == 0:
+		case op < 11 && b >= 0:
+			s.Commit(uint64(id), m.batches[b].Batch)
+			m.end(b, true)
+		case op == 11 && b >= 0:
+			s.Abort(uint64(id), m.batches[b].Batch)
+			m.end(b, false)
+		case op == 11 && rnd.IntN(40) == 0:
 			s.Drop(uint64(id))
 			clear(m.dirty)
-			clear(m.sent)
-			uploading[id] = false
 		}
+		if !slices.Contains(m.dirty, true) {
+			m.now = 0 // the spool has forgotten the file
+			for i := range m.batches {
+				m.batches[i].ended = true
+			}
+			clear(m.batch)
+		}
+		most = max(most, len(m.batches))
 		check(t, seed, step, s, uint64(id), m, off, n)
+	}
+	if most < 10 {
+		t.Errorf("seed %d: only %d batches", seed, most)
 	}
 	if full == 0 {
 		t.Errorf("seed %d: the limit was never met", seed)
@@ -164,6 +255,15 @@ func check(t *testing.T, seed uint64, step int, s *spool.Spool, id uint64, m *mo
 	if got := s.Dirty(id); got != (total > 0) {
 		t.Fatalf("seed %d step %d: dirty %v with %d bytes", seed, step, got, total)
 	}
+	for mark := range m.now + 1 {
+		want := false
+		for i, d := range m.dirty {
+			want = want || d && m.era[i] <= mark
+		}
+		if got := s.DirtyUntil(id, mark); got != want {
+			t.Fatalf("seed %d step %d: dirty until %d: %v, want %v", seed, step, mark, got, want)
+		}
+	}
 	below := int64(0)
 	for i := off - 1; i >= 0; i-- {
 		if m.dirty[i] {
@@ -191,8 +291,7 @@ func TestRoomIsAnnounced(t *testing.T) {
 		t.Fatal("room announced before there is any")
 	default:
 	}
-	s.Begin(1)
-	s.Commit(1)
+	takeAll(t, s)
 	select {
 	case <-retry:
 	default:
@@ -201,6 +300,16 @@ func TestRoomIsAnnounced(t *testing.T) {
 	if ok, _ := s.TryWrite(2, p[:1], 0); !ok {
 		t.Fatal("no room after all was uploaded")
 	}
+}
+
+// takeAll uploads all of file 1.
+func takeAll(tb testing.TB, s *spool.Spool) {
+	tb.Helper()
+	b, ok := s.Take(1, 1<<60, spool.Always)
+	if !ok {
+		tb.Fatal("nothing to take")
+	}
+	s.Commit(1, b)
 }
 
 // TestMaxWrite fills an empty spool with the longest write at the worst offset.
@@ -217,9 +326,12 @@ func TestMaxWrite(t *testing.T) {
 func TestOverwriteDuringUpload(t *testing.T) {
 	s := spool.New(1 << 20)
 	s.TryWrite(1, []byte("aaaaaaaaaa"), 0)
-	s.Begin(1)
+	b, _ := s.Take(1, 10, spool.Always)
 	s.TryWrite(1, []byte("bb"), 4)
-	s.Commit(1)
+	if again, ok := s.Take(1, 10, spool.Always); ok {
+		t.Errorf("%v was taken while older bytes were on their way there", again.Ranges)
+	}
+	s.Commit(1, b)
 	got := []byte("..........")
 	s.Overlay(1, got, 0)
 	if string(got) != "....bb...." {
@@ -237,8 +349,7 @@ func BenchmarkSequentialWrite(b *testing.B) {
 			b.Fatal("no room")
 		}
 		if off += int64(len(p)); off%(8<<20) == 0 {
-			s.Begin(1)
-			s.Commit(1)
+			takeAll(b, s)
 		}
 	}
 }

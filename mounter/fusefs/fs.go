@@ -57,6 +57,7 @@ type FS struct {
 	tree    *tree
 	handles *handles
 	spool   *spool.Spool
+	pieces  sync.Pool // of *[uploadPiece]byte
 	cache   *blockcache.Cache
 	back    *writeback
 }
@@ -99,6 +100,7 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 		server:        bounded{cfg.Remote, cfg.Spec.IOTimeout},
 		handles:       newHandles(cfg.Store),
 		spool:         spool.New(cfg.Spec.DirtyLimit),
+		pieces:        sync.Pool{New: func() any { return new([uploadPiece]byte) }},
 		back:          newWriteback(),
 	}
 	root, err := fs.server.Stat(ctx, "")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sync/semaphore"
@@ -11,7 +12,10 @@ import (
 
 // A gate is passed by many together or by one alone. Waiting heeds a context,
 // in order of arrival, so that neither kind starves.
-type gate struct{ *semaphore.Weighted }
+type gate struct {
+	sem     *semaphore.Weighted
+	waiters atomic.Int32
+}
 
 // weight is how much of a gate is taken.
 type weight int64
@@ -22,7 +26,22 @@ const (
 	exclusive weight = 1 << 30
 )
 
-func newGate() gate { return gate{semaphore.NewWeighted(int64(exclusive))} }
+func newGate() *gate { return &gate{sem: semaphore.NewWeighted(int64(exclusive))} }
+
+// pass takes w of the gate. Its error is ctx's.
+func (g *gate) pass(ctx context.Context, w weight) error {
+	if g.sem.TryAcquire(int64(w)) {
+		return nil
+	}
+	g.waiters.Add(1)
+	defer g.waiters.Add(-1)
+	return g.sem.Acquire(ctx, int64(w))
+}
+
+func (g *gate) leave(w weight) { g.sem.Release(int64(w)) }
+
+// wanted reports whether somebody waits before the gate.
+func (g *gate) wanted() bool { return g.waiters.Load() > 0 }
 
 // claim is what an operation needs of a node: its names (directories), and its
 // path and content. The directories above it are shared implicitly.
@@ -34,16 +53,16 @@ type claim struct {
 
 // held are gates that were passed.
 type held []struct {
-	gate gate
+	gate *gate
 	w    weight
 }
 
-func (h *held) pass(ctx context.Context, g gate, w weight) error {
-	if err := g.Acquire(ctx, int64(w)); err != nil {
+func (h *held) pass(ctx context.Context, g *gate, w weight) error {
+	if err := g.pass(ctx, w); err != nil {
 		return err
 	}
 	*h = append(*h, struct {
-		gate gate
+		gate *gate
 		w    weight
 	}{g, w})
 	return nil
@@ -51,7 +70,7 @@ func (h *held) pass(ctx context.Context, g gate, w weight) error {
 
 func (h *held) release() {
 	for _, passed := range slices.Backward(*h) {
-		passed.gate.Release(int64(passed.w))
+		passed.gate.leave(passed.w)
 	}
 	*h = nil
 }

@@ -21,8 +21,8 @@ type node struct {
 	id, ino uint64
 	dir     bool
 
-	entries gate // directories only: their names
-	op      gate // path and content
+	entries *gate // directories only: their names
+	op      *gate // path and content
 
 	// Place and users: guarded by tree.mu.
 	parent   *node

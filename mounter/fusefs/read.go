@@ -12,6 +12,7 @@ import (
 
 	"github.com/csi-uftp/csi-uftp/internal/blockcache"
 	"github.com/csi-uftp/csi-uftp/internal/spool"
+	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
 // errMoved means that a file's content became another while it was read: by us,
@@ -106,20 +107,20 @@ func (fs *FS) fetch(ctx context.Context, key blockcache.Key, p []byte, off int64
 	if !n.has(key.Version) {
 		return errMoved
 	}
-	got, readErr := fs.server.ReadAt(ctx, path, p, off)
-	if errors.Is(readErr, iofs.ErrNotExist) {
-		return fs.lose(n, readErr)
-	}
-	if readErr != nil && !errors.Is(readErr, io.EOF) {
-		return readErr
-	}
-	if err := fs.ask(ctx, n, path); err != nil {
+	got, after, err := fs.server.Fetch(ctx, uftp.Read{Path: path, Buf: p, Off: off})
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		return fs.lose(n, err)
+	case err != nil && !errors.Is(err, io.EOF):
 		return err
-	}
-	if !n.has(key.Version) {
+	case after.Size != key.Version.Size || after.ModTime.UnixNano() != key.Version.ModTime:
+		if err := fs.ask(ctx, n, path); err != nil {
+			return err
+		}
 		return errMoved
-	}
-	if got < len(p) {
+	case !n.has(key.Version):
+		return errMoved
+	case got < len(p):
 		return io.ErrUnexpectedEOF
 	}
 	return nil

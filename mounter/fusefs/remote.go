@@ -13,7 +13,7 @@ import (
 type Remote interface {
 	Stat(ctx context.Context, path string) (uftp.Info, error)
 	List(ctx context.Context, dir string) ([]uftp.Info, error)
-	ReadAt(ctx context.Context, path string, p []byte, off int64) (int, error)
+	Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info, err error)
 	WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error)
 	Create(ctx context.Context, path string) error
 	Truncate(ctx context.Context, path string, size int64) error
@@ -53,8 +53,10 @@ func (b bounded) List(ctx context.Context, dir string) ([]uftp.Info, error) {
 	return call(ctx, b, func(ctx context.Context) ([]uftp.Info, error) { return b.remote.List(ctx, dir) })
 }
 
-func (b bounded) ReadAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
-	return call(ctx, b, func(ctx context.Context) (int, error) { return b.remote.ReadAt(ctx, path, p, off) })
+func (b bounded) Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info, err error) {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	return b.remote.Fetch(ctx, r)
 }
 
 func (b bounded) WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error) {

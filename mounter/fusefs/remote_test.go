@@ -124,21 +124,31 @@ func need(p string, bit fs.FileMode) error {
 	return nil
 }
 
-func (r *dirRemote) ReadAt(ctx context.Context, path string, b []byte, off int64) (int, error) {
-	p, err := r.local(ctx, "read", path)
+func (r *dirRemote) Fetch(ctx context.Context, in uftp.Read) (n int, after uftp.Info, err error) {
+	p, err := r.local(ctx, "read", in.Path)
 	if err == nil {
 		err = need(p, 0o400)
 	}
 	if err != nil {
-		return 0, remoteError("read", path, err)
+		return 0, after, remoteError("read", in.Path, err)
 	}
 	f, err := os.Open(p)
 	if err != nil {
-		return 0, remoteError("read", path, err)
+		return 0, after, remoteError("read", in.Path, err)
 	}
 	defer f.Close()
-	n, err := f.ReadAt(b, off)
-	return n, remoteError("read", path, err)
+	n, err = f.ReadAt(in.Buf, in.Off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return n, after, remoteError("read", in.Path, err)
+	}
+	if _, ferr := r.local(ctx, "fetched", in.Path); ferr != nil {
+		return n, after, ferr
+	}
+	fi, serr := os.Stat(p)
+	if serr != nil {
+		return n, after, remoteError("read", in.Path, serr)
+	}
+	return n, remoteInfo(fi), err
 }
 
 func (r *dirRemote) WriteAt(ctx context.Context, path string, b []byte, off int64) (int, error) {

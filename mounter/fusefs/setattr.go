@@ -64,7 +64,7 @@ func (fs *FS) setAttr(ctx context.Context, n *node, in *fuse.SetAttrInCommon) er
 	}
 	if setTime {
 		// An upload after this would change the time again.
-		if err := fs.uploadTo(ctx, n, path); err != nil {
+		if err := fs.uploadTo(ctx, n, path, fs.spool.Mark(n.id)); err != nil {
 			return err
 		}
 		chtimes := func() error { return fs.server.Chtimes(ctx, path, mtime) }

@@ -12,38 +12,61 @@ import (
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
-// uploadPiece is the most bytes sent in one call.
-const uploadPiece = 4 << 20
+const (
+	// uploadPiece is the most bytes of a batch, which the server confirms
+	// together.
+	uploadPiece = 4 << 20
+	// maxPieces bounds the batches of a file that are under way at a time. The
+	// client pipelines them, and spreads them over sessions where that pays.
+	maxPieces = 8
+	// littlePiece is less than what is worth a batch of its own while more may
+	// come.
+	littlePiece = 1 << 20
+)
 
-// upload sends all dirty data of n to the server, and returns when the server
-// has confirmed it. It notes how that went.
+// upload sends the dirty data of n to the server, and returns when the server
+// has confirmed all that was dirty at the start. It notes how that went.
 func (fs *FS) upload(ctx context.Context, n *node) error {
-	if !fs.spool.Dirty(n.id) {
+	return fs.uploadUntil(ctx, n, fs.spool.Mark(n.id))
+}
+
+// uploadOn is upload that goes on with what is written meanwhile, until nothing
+// is left or somebody else waits for the file.
+func (fs *FS) uploadOn(ctx context.Context, n *node) error {
+	return fs.uploadUntil(ctx, n, spool.Always)
+}
+
+func (fs *FS) uploadUntil(ctx context.Context, n *node, mark spool.Mark) error {
+	if !fs.spool.DirtyUntil(n.id, mark) {
 		fs.settle(n, nil)
 		return nil
 	}
 	path, release, err := fs.lockPath(ctx, n, exclusive)
 	if err == nil {
-		err = fs.uploadTo(ctx, n, path)
+		err = fs.uploadTo(ctx, n, path, mark)
 		release()
 	}
 	fs.settle(n, err)
 	return err
 }
 
-// uploadTo is upload for a caller that holds n's op gate exclusively. Either all
-// that was dirty at the start is on the server then, or it is still dirty.
-func (fs *FS) uploadTo(ctx context.Context, n *node, path string) error {
-	if !fs.spool.Dirty(n.id) {
+// uploadTo uploads what was written until mark, for a caller that holds n's op
+// gate exclusively. What the server has not confirmed when it returns is still
+// dirty.
+func (fs *FS) uploadTo(ctx context.Context, n *node, path string, mark spool.Mark) error {
+	if !fs.spool.DirtyUntil(n.id, mark) {
 		return nil
 	}
 	if err := fs.verify(ctx, n, path); err != nil {
 		return err
 	}
-	ranges := fs.spool.Begin(n.id)
-	end := ranges[len(ranges)-1].End()
-	err := fs.change(ctx, n, path, func() error {
-		return fs.withWriteMode(ctx, n, path, func() error { return fs.send(ctx, n, path, ranges) })
+	var end int64
+	return fs.change(ctx, n, path, func() error {
+		err := fs.withWriteMode(ctx, n, path, func() error { return fs.send(ctx, n, path, mark) })
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		end = n.info.Size // as far as batches made it
+		return err
 	}, func(before, after uftp.Info) error {
 		if after.Size < end {
 			return fmt.Errorf("server has %d bytes of %d: %w", after.Size, end, io.ErrShortWrite)
@@ -51,14 +74,8 @@ func (fs *FS) uploadTo(ctx context.Context, n *node, path string) error {
 		if after.Size > max(before.Size, end) {
 			n.epoch++ // others wrote behind our end
 		}
-		// In the same moment in which readers see the new content.
-		fs.spool.Commit(n.id)
 		return nil
 	})
-	if err != nil {
-		fs.spool.Abort(n.id)
-	}
-	return err
 }
 
 // verify makes sure that the file is still there before we write to it: the
@@ -73,26 +90,75 @@ func (fs *FS) verify(ctx context.Context, n *node, path string) error {
 	return fs.ask(ctx, n, path)
 }
 
-// send writes dirty ranges to the server.
-func (fs *FS) send(ctx context.Context, n *node, path string, ranges []spool.Range) error {
-	var longest int64
-	for _, r := range ranges {
-		longest = max(longest, r.Len)
-	}
-	buf := make([]byte, min(longest, uploadPiece))
-	for _, r := range ranges {
-		for off := r.Off; off < r.End(); {
-			p := buf[:min(int64(len(buf)), r.End()-off)]
-			if err := fs.spool.Copy(n.id, p, off); err != nil {
-				return err
+// send uploads batches, several at a time, until nothing is left of what was
+// written until mark. If that is always, there may be more for ever: then it
+// ends when little is left, or somebody else waits for the file. When a batch
+// fails no other is begun, and those under way come to their own ends.
+func (fs *FS) send(ctx context.Context, n *node, path string, mark spool.Mark) (err error) {
+	_, limit := fs.spool.Used()
+	most := int(min(maxPieces, max(1, limit/2/uploadPiece)))
+	ended := make(chan error, most)
+	for under, sent := 0, 0; ; {
+		batch, ok := spool.Batch{}, false
+		if err == nil && under < most {
+			batch, ok = fs.spool.Take(n.id, uploadPiece, mark)
+		}
+		if ok && mark == spool.Always && sent > 0 && (batch.Bytes() < littlePiece || n.op.wanted()) {
+			fs.spool.Abort(n.id, batch)
+			ok = false
+		}
+		switch {
+		case ok:
+			under++
+			sent++
+			go func() { ended <- fs.sendBatch(ctx, n, path, batch) }()
+		case under > 0: // what is left may wait for older bytes on their way to its place
+			if berr := <-ended; err == nil {
+				err = berr
 			}
-			if _, err := fs.server.WriteAt(ctx, path, p, off); err != nil {
-				return err
-			}
-			off += int64(len(p))
+			under--
+		default:
+			return err
 		}
 	}
+}
+
+// sendBatch uploads one batch. Readers of the file see no difference: what is
+// the server's from now on was the spool's before.
+func (fs *FS) sendBatch(ctx context.Context, n *node, path string, batch spool.Batch) error {
+	if err := fs.put(ctx, n.id, path, batch); err != nil {
+		fs.spool.Abort(n.id, batch)
+		return err
+	}
+	n.mu.Lock()
+	n.info.Size = max(n.info.Size, batch.End())
+	n.seq++
+	fs.spool.Commit(n.id, batch)
+	n.mu.Unlock()
 	return nil
+}
+
+// put copies a batch out of the spool and writes it to the server, which must
+// have all of it then.
+func (fs *FS) put(ctx context.Context, id uint64, path string, batch spool.Batch) error {
+	buf := fs.pieces.Get().(*[uploadPiece]byte)
+	defer fs.pieces.Put(buf)
+	left := buf[:]
+	for _, r := range batch.Ranges {
+		p := left[:r.Len]
+		left = left[r.Len:]
+		if err := fs.spool.Copy(id, p, r.Off); err != nil {
+			return err
+		}
+		if _, err := fs.server.WriteAt(ctx, path, p, r.Off); err != nil {
+			return err
+		}
+	}
+	_, after, err := fs.server.Fetch(ctx, uftp.Read{Path: path})
+	if err == nil && after.Size < batch.End() {
+		err = fmt.Errorf("server has %d bytes of %d: %w", after.Size, batch.End(), io.ErrShortWrite)
+	}
+	return err
 }
 
 // withWriteMode runs f, which writes to a file. A file that was opened for

@@ -259,7 +259,7 @@ func (fs *FS) work(ctx context.Context, n *node) {
 	case place == Hidden && opens == 0:
 		_ = fs.removeHidden(ctx, n) // settle notes and logs errors of both
 	case place == Hidden || place == Linked:
-		_ = fs.upload(ctx, n)
+		_ = fs.uploadOn(ctx, n)
 	case opens == 0:
 		fs.discard(n)
 	default:
