@@ -1,20 +1,41 @@
-// Package blockcache is a read cache in memory over any fetch function: blocks
+// Package blockcache is a read cache in memory over any fetch function: pieces
 // of files that are known by a number and a version, within one exact budget of
 // bytes, fetched once however many readers wait for them.
 //
-// The main types are [Cache] and, for a reader that may be sequential,
-// [Reader]. Both are safe for concurrent use.
+// The main types are [Cache] and, for a reader with a habit, [Reader]. Both are
+// safe for concurrent use.
 //
-// Memory is handed out in runs: a run is what one call of the [FetchFunc]
-// brings, one or more neighbouring units of a file, and is cached and evicted as
-// a whole. A random reader makes runs of the units that it touches, a
-// sequential one runs up to the block size, some of them ahead of itself. A run
-// counts against the budget from before its flight starts until nobody uses it.
+// # Runs
 //
-// A flight belongs to the cache and not to the reader that was first to want
-// it: readers wait for it under their own context and share its error. A run is
-// published whole or not at all. A file has one version at a time: a reader
-// that comes with a newer one drops the blocks of the older.
+// A run is what one call of the [FetchFunc] brings: 4 KiB to a block, within one
+// block, cached and evicted as a whole. A flight belongs to the cache and not to
+// the reader that was first to want it: readers wait for it under their own
+// context and share its error; one that gives up disturbs nobody. A run is
+// published whole or not at all. A file has one version at a time: a reader that
+// comes with a newer one drops the runs of the older.
+//
+// # How much is fetched
+//
+// A Reader tells scans (forward, backward, at equal strides) from random
+// requests: pattern.go, strides.go. A random request fetches what was asked,
+// rounded to a power of two between 4 and 64 KiB that follows from how close
+// requests are to one another. A scan fetches ahead, 128 KiB at first and a block
+// at a time later; its window doubles while it has to wait, up to half of the
+// budget, which several scans share. All of the window is under way at once:
+// the FetchFunc makes of that what is best.
+//
+// # Memory
+//
+// Bytes are in memory of their own outside the Go heap (arena.go): neither
+// zeroed nor seen by the garbage collector, used again at once, and given back
+// to the system when nobody reads for a while. The budget counts all of it, free
+// or not, and half a kilobyte for each run.
+//
+// The FetchFunc writes into the memory that readers see. [Reader.View] shows it
+// to them: no copy. [Reader.ReadAt] copies once.
+//
+// What leaves first is what scans are done with (policy.go). What random readers
+// use again stays through scans of any length.
 //
 // The package does not know what a file is, does not check versions (the
 // FetchFunc does), and does not write.

@@ -2,86 +2,158 @@ package blockcache
 
 import (
 	"context"
+	"errors"
+	"io"
 	"sync"
 )
 
-const (
-	// sequentialAfter is how many reads in a row must each go on where the
-	// last ended for a reader to be taken for a sequential one.
-	sequentialAfter = 2
-	// aheadBlocks is how many blocks are fetched ahead of a sequential reader.
-	aheadBlocks = 4
-)
+// errNegative means that a caller asks for what no file has.
+var errNegative = errors.New("blockcache: negative offset")
 
-// Reader reads one file for one user and fetches ahead of him if he reads
-// sequentially. The zero value is not usable: see [Cache.NewReader].
+// ReadAt reads from one content of a file, by the rules of [io.ReaderAt]. It
+// fetches the pages that it needs and no more.
+func (c *Cache) ReadAt(ctx context.Context, key Key, p []byte, off int64) (int, error) {
+	return c.readAt(ctx, nil, key, p, off)
+}
+
+// Reader reads one file for one user and fetches ahead of him as he reads. It
+// is safe for concurrent use; the zero value is not usable: see
+// [Cache.NewReader].
 type Reader struct {
 	c *Cache
 
-	mu  sync.Mutex // guards what follows
-	end int64      // behind the furthest byte read in this streak
-	run int        // reads of the streak
+	mu      sync.Mutex // guards what follows; never held with Cache.mu
+	version Version
+	pattern pattern
 }
 
-// NewReader returns a reader at the start of a file.
-func (c *Cache) NewReader() *Reader { return &Reader{c: c} }
+// NewReader returns a reader of a file that nothing was read of yet.
+func (c *Cache) NewReader() *Reader {
+	return &Reader{c: c, pattern: pattern{block: c.cfg.BlockSize, most: max(c.cfg.Budget/2, pageSize)}}
+}
 
-// ReadAt is [Cache.ReadAt], with read-ahead.
+// ReadAt is [Cache.ReadAt] with read-ahead.
 func (r *Reader) ReadAt(ctx context.Context, key Key, p []byte, off int64) (int, error) {
-	if !r.sequential(off, int64(len(p))) {
-		return r.c.readAt(ctx, key, p, off, 0)
-	}
-	// What is wanted first, then what is ahead; the former up to the end of
-	// its block, so that runs are blocks.
-	block := r.c.cfg.BlockSize
-	end := (off + int64(len(p)) + block - 1) / block * block
-	r.c.prefetch(key, off, end+aheadBlocks*block)
-	return r.c.readAt(ctx, key, p, off, end)
+	return r.c.readAt(ctx, r, key, p, off)
 }
 
-// sequential notes a read and reports whether it goes on with a streak. The
-// kernel sends the reads of its own read-ahead side by side, so they may come a
-// little out of order.
-func (r *Reader) sequential(off, n int64) bool {
+// readAt copies out of pinned runs; r is nil without a pattern to follow.
+func (c *Cache) readAt(ctx context.Context, r *Reader, key Key, p []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, errNegative
+	}
+	end := min(off+int64(len(p)), key.Version.Size)
+	for pos := off; pos < end; pos = off + int64(n) {
+		var array [8]*run
+		runs, err := r.pin(ctx, c, key, pos, end, array[:0])
+		if err != nil {
+			return n, err
+		}
+		for i, run := range runs {
+			if err := run.wait(ctx); err != nil {
+				c.unpinAll(runs[i:])
+				return n, err
+			}
+			n += copy(p[n:end-off], run.buf[off+int64(n)-run.off:])
+			c.unpin(run)
+		}
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// pin is [Cache.gather] with what r knows of the reader, if it is not nil.
+func (r *Reader) pin(ctx context.Context, c *Cache, key Key, pos, end int64, dst []*run) ([]*run, error) {
+	if r == nil {
+		return c.gather(ctx, key, pos, end, plan{from: pos, to: end}, dst)
+	}
+	r.mu.Lock()
+	if r.version != key.Version {
+		r.version = key.Version
+		r.pattern.restart()
+	}
+	p := r.pattern.next(pos, end-pos)
+	r.mu.Unlock()
+	runs, err := c.gather(ctx, key, pos, end, p, dst)
+	if err != nil || p.window == nil {
+		return runs, err
+	}
+	waited := false
+	for _, run := range runs {
+		waited = waited || !run.landed()
+	}
+	if !waited && p.count == 0 {
+		return runs, nil
+	}
+	// What is wanted has been sent for: now what is ahead of it.
+	n := c.prefetch(key, p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	slack := r.c.cfg.BlockSize
-	if off < r.end-slack || off > r.end+slack || off == 0 {
-		r.run = 0
-		r.end = off
+	if n > 0 {
+		p.window.upTo = p.first + n*p.step + p.reach
 	}
-	r.run++
-	r.end = max(r.end, off+n)
-	return r.run > sequentialAfter
+	if waited {
+		p.window.waited()
+	}
+	return runs, nil
 }
 
-// prefetch starts flights for what is missing of [off, end), block by block, as
-// far as they take no more than a quarter of the budget together. It does not
-// wait.
-func (c *Cache) prefetch(key Key, off, end int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f, err := c.file(key)
+func (c *Cache) unpinAll(runs []*run) {
+	for _, r := range runs {
+		c.unpin(r)
+	}
+}
+
+// View is bytes of a file within the cache's memory. They stay as they are, and
+// count, until Release. The zero value is ready for [Reader.View], and may be
+// used again after Release: it keeps its slices. It is not safe for concurrent
+// use.
+type View struct {
+	// Pieces are the bytes, in order, not to be changed.
+	Pieces [][]byte
+
+	c    *Cache
+	runs []*run
+}
+
+// Release ends the use of the pieces. A second call does nothing.
+func (v *View) Release() {
+	if v.c != nil {
+		v.c.unpinAll(v.runs)
+	}
+	clear(v.Pieces)
+	clear(v.runs)
+	v.c, v.Pieces, v.runs = nil, v.Pieces[:0], v.runs[:0]
+}
+
+// View is ReadAt without a copy: it sets v, which is released or new, to the n
+// bytes at off and returns how many there are. There are fewer at the end of
+// the file, and where so much is in use that there is no room for more: the rest
+// is to be had from ReadAt. With an error there is nothing to release.
+func (r *Reader) View(ctx context.Context, key Key, off, n int64, v *View) (int64, error) {
+	if off < 0 {
+		return 0, errNegative
+	}
+	end := min(off+n, key.Version.Size)
+	if off >= end {
+		return 0, nil
+	}
+	runs, err := r.pin(ctx, r.c, key, off, end, v.runs[:0])
 	if err != nil {
-		return
+		return 0, err
 	}
-	block := c.cfg.BlockSize
-	end = min(end, key.Version.Size)
-	for pos := off; pos < end; {
-		blockEnd := min((pos/block+1)*block, end)
-		if r := f.runs[pos/c.unit]; r != nil {
-			pos = r.off + int64(len(r.buf))
-			continue
+	v.c, v.runs = r.c, runs
+	pos := off
+	for _, run := range runs {
+		if err := run.wait(ctx); err != nil {
+			v.Release()
+			return 0, err
 		}
-		if c.ahead+block > c.cfg.Budget/4 {
-			return
-		}
-		r, _ := c.launch(f, key, pos, blockEnd)
-		if r == nil {
-			return
-		}
-		r.ahead = true
-		c.ahead += int64(len(r.buf))
-		pos = r.off + int64(len(r.buf))
+		to := min(run.end(), end)
+		v.Pieces = append(v.Pieces, run.buf[pos-run.off:to-run.off:to-run.off])
+		pos = to
 	}
+	return pos - off, nil
 }

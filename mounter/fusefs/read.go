@@ -94,8 +94,8 @@ func (fs *FS) fill(ctx context.Context, h *handle, version blockcache.Version, g
 // fetch is how the block cache gets bytes from the server: all of them, and of
 // the content that it asks for. It compares versions after the read, because
 // the server opens files anew for every read.
-func (fs *FS) fetch(ctx context.Context, key blockcache.Key, p []byte, off int64) error {
-	n := fs.tree.get(key.File)
+func (fs *FS) fetch(ctx context.Context, r blockcache.Request) error {
+	n := fs.tree.get(r.Key.File)
 	if n == nil {
 		return errStale
 	}
@@ -104,23 +104,23 @@ func (fs *FS) fetch(ctx context.Context, key blockcache.Key, p []byte, off int64
 		return err
 	}
 	defer release()
-	if !n.has(key.Version) {
+	if !n.has(r.Key.Version) {
 		return errMoved
 	}
-	got, after, err := fs.server.Fetch(ctx, uftp.Read{Path: path, Buf: p, Off: off})
+	got, after, err := fs.server.Fetch(ctx, uftp.Read{Path: path, Buf: r.Buf, Off: r.Off})
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
 		return fs.lose(n, err)
 	case err != nil && !errors.Is(err, io.EOF):
 		return err
-	case after.Size != key.Version.Size || after.ModTime.UnixNano() != key.Version.ModTime:
+	case after.Size != r.Key.Version.Size || after.ModTime.UnixNano() != r.Key.Version.ModTime:
 		if err := fs.ask(ctx, n, path); err != nil {
 			return err
 		}
 		return errMoved
-	case !n.has(key.Version):
+	case !n.has(r.Key.Version):
 		return errMoved
-	case got < len(p):
+	case got < len(r.Buf):
 		return io.ErrUnexpectedEOF
 	}
 	return nil

@@ -16,8 +16,9 @@ import (
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
-// memoryHeadroom is what a worker needs beside its cache and the data it has
-// not uploaded, in bytes. The garbage collector works harder as that nears.
+// memoryHeadroom is what a worker needs beside its cache, which is outside the
+// heap, and the data it has not uploaded, in bytes. The garbage collector works
+// harder as that nears.
 const memoryHeadroom = 48 << 20
 
 // FileSystem is what a worker serves: [fusefs.FS].
@@ -126,7 +127,7 @@ func (s *session) start(ctx context.Context, r *wire.Request) error {
 	if _, err := s.volume(); err == nil {
 		return errors.New("already started")
 	}
-	debug.SetMemoryLimit(p.Spec.CacheSize + p.Spec.DirtyLimit + memoryHeadroom)
+	debug.SetMemoryLimit(p.Spec.DirtyLimit + memoryHeadroom)
 	log := s.logger().With("mount", p.Name)
 	vol, err := s.open(ctx, p.Spec, access, log)
 	if err != nil {
