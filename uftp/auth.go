@@ -2,6 +2,7 @@ package uftp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/base64"
@@ -26,6 +27,8 @@ type DialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 type AuthRequest struct {
 	// AuthURL is https://HOST:PORT/rest/auth/NAME, with a gateway's prefix
 	// before /rest where there is one. NAME-2 is the second instance of NAME.
+	// With /rest/access/NAME the session is for what somebody shares: see
+	// [Share].
 	AuthURL string
 	Access  Access
 	// Insecure accepts any TLS certificate of the auth service.
@@ -35,6 +38,9 @@ type AuthRequest struct {
 	// relative to the user's home, in UTF-8. If it is empty, the session is not
 	// confined and starts at home.
 	BaseDir string
+	// SharedFile is for an AuthURL with /rest/access/: the one file in BaseDir
+	// that is shared. Without it, BaseDir is a shared directory, or one below.
+	SharedFile string
 	// Persistent allows more than one login with the one-time password, for as
 	// long as one of them lasts.
 	Persistent bool
@@ -60,6 +66,7 @@ type AuthRequest struct {
 
 	// HTTPTimeout bounds the whole exchange; 0 is 90 s.
 	HTTPTimeout time.Duration
+	accept      string // media type of the answer; default JSON
 	// Dial, if not nil, opens the connections to the auth service, or to the
 	// proxy that the environment (HTTPS_PROXY, NO_PROXY) names for it; there is
 	// none for loopback addresses.
@@ -124,13 +131,20 @@ func Authenticate(ctx context.Context, r AuthRequest) (Login, error) {
 	if err != nil {
 		return Login{}, failed.fail(err, 0, "")
 	}
-	body, err := json.Marshal(r.body())
+	fields := r.body()
+	if endpoint.access {
+		fields.ServerPath = r.sharedPath()
+	}
+	body, err := json.Marshal(fields)
 	if err != nil {
 		return Login{}, failed.fail(err, 0, "")
 	}
 	ex, res, err := r.send(ctx, op, http.MethodPost, endpoint.server(), body)
 	if err != nil {
 		return Login{}, err
+	}
+	if endpoint.access && res.status == http.StatusUnauthorized {
+		return Login{}, ex.fail(fmt.Errorf("%w: this is not shared with %s", ErrAuth, ex.who), res.status, res.redact.text(serverText(res)))
 	}
 	return ex.parseLogin(res)
 }
@@ -165,6 +179,15 @@ func (r AuthRequest) body() authBody {
 // and so give another directory than the one asked for.
 const sessionModeTag = "___UFTP___MULTI___FILE___SESSION___MODE___"
 
+// sharedPath is serverPath for shares: the shared file, or something in the
+// shared directory, since it is the parent of serverPath that becomes the base.
+func (r AuthRequest) sharedPath() string {
+	if r.SharedFile != "" {
+		return path.Join(r.BaseDir, r.SharedFile)
+	}
+	return path.Join(r.BaseDir, sessionModeTag)
+}
+
 // check refuses what the auth service would pass on to UFTPD as other lines of
 // its request (which is key=value, a line each), or misunderstand.
 func (r AuthRequest) check() error {
@@ -175,6 +198,8 @@ func (r AuthRequest) check() error {
 		return invalidAuthf("the base directory is not UTF-8, which the protocol needs")
 	case path.Base(r.BaseDir) == sessionModeTag:
 		return invalidAuthf("the base directory cannot be one named %s", sessionModeTag)
+	case hasControlChar(r.SharedFile) || strings.Contains(r.SharedFile, "/") || !utf8.ValidString(r.SharedFile):
+		return invalidAuthf("the shared file is not a file's name")
 	case hasControlChar(r.Group) || !utf8.ValidString(r.Group):
 		return invalidAuthf("the group is not a group's name")
 	case hasControlChar(r.ClientAddress) || !utf8.ValidString(r.ClientAddress):
@@ -266,7 +291,7 @@ func (r AuthRequest) build(ctx context.Context, method, target string, body []by
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", cmp.Or(r.accept, "application/json"))
 	if r.UserPreferences != "" {
 		req.Header.Set("X-UNICORE-User-Preferences", r.UserPreferences)
 	}

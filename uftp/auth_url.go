@@ -41,10 +41,12 @@ func parseHTTPSURL(raw, what string) (*url.URL, error) {
 type authEndpoint struct {
 	service *url.URL // …/rest/auth
 	name    string   // the UFTPD server's name, with an instance number or without
+	access  bool     // it was …/rest/access/NAME: for what others share
 }
 
 // parseAuthURL reads https://HOST[:PORT][/PREFIX…]/rest/auth[/NAME], as it is
-// with and without a UNICORE gateway or another proxy in front.
+// with and without a UNICORE gateway or another proxy in front, and the same
+// with /rest/access/NAME.
 func parseAuthURL(raw string) (authEndpoint, error) {
 	u, err := parseHTTPSURL(raw, "the auth URL")
 	if err != nil {
@@ -57,9 +59,10 @@ func parseAuthURL(raw string) (authEndpoint, error) {
 	if strings.Contains(u.Path, ":") {
 		return authEndpoint{}, invalidAuthf("the auth URL ends before the colon; what follows it is the path on the server")
 	}
-	name := ""
-	if n := len(segments); n >= 3 && segments[n-2] == "auth" && segments[n-3] == "rest" {
-		name, segments = segments[n-1], segments[:n-1]
+	name, access := "", false
+	if n := len(segments); n >= 3 && segments[n-3] == "rest" && (segments[n-2] == "auth" || segments[n-2] == "access") {
+		access = segments[n-2] == "access"
+		name, segments = segments[n-1], append(segments[:n-2:n-2], "auth")
 	}
 	if n := len(segments); n < 2 || segments[n-1] != "auth" || segments[n-2] != "rest" {
 		return authEndpoint{}, invalidAuthf("the auth URL must look like https://HOST:PORT/rest/auth/NAME")
@@ -69,11 +72,24 @@ func parseAuthURL(raw string) (authEndpoint, error) {
 	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
 		return authEndpoint{}, invalidAuthf("the auth URL is not a URL")
 	}
-	return authEndpoint{service: u, name: name}, nil
+	return authEndpoint{service: u, name: name, access: access}, nil
 }
 
 // server is where to POST for a one-time password.
-func (e authEndpoint) server() string { return e.service.String() + "/" + e.name }
+func (e authEndpoint) server() string {
+	if e.access {
+		return e.sibling("access")
+	}
+	return e.service.String() + "/" + e.name
+}
+
+// share is where to ask about shares.
+func (e authEndpoint) share() string { return e.sibling("share") }
+
+// sibling is another service's URL for the server.
+func (e authEndpoint) sibling(service string) string {
+	return strings.TrimSuffix(e.service.String(), "/auth") + "/" + service + "/" + e.name
+}
 
 // safeURLText is raw as far as it may be shown: without query and fragment, and
 // nothing at all where a user name or password may be in it.

@@ -37,7 +37,10 @@ type Config struct {
 
 	// BaseDir is the directory that paths are relative to; "" is the user's
 	// home. It need not end in a slash.
-	BaseDir       string
+	BaseDir string
+	// SharedFile and UserPreferences are as in [AuthRequest].
+	SharedFile, UserPreferences string
+
 	Group         string        // Unix group to ask for; "" is the user's default
 	ClientAddress string        // addresses UFTPD shall accept; "" is ours as the auth service sees it
 	HTTPTimeout   time.Duration // of one request to the auth service; default Authenticate's, or half of IOTimeout if that is less, but not below 5 s

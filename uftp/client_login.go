@@ -94,7 +94,8 @@ func (c *Client) password(ctx context.Context) (l Login, fresh bool, err error) 
 	c.mu.Unlock()
 	l, err = Authenticate(ctx, AuthRequest{
 		AuthURL: c.cfg.AuthURL, Access: access, Insecure: c.cfg.Insecure,
-		BaseDir: c.cfg.BaseDir, Persistent: true, Group: c.cfg.Group,
+		BaseDir: c.cfg.BaseDir, SharedFile: c.cfg.SharedFile, Persistent: true,
+		Group: c.cfg.Group, UserPreferences: c.cfg.UserPreferences,
 		ClientAddress: c.cfg.ClientAddress, HTTPTimeout: c.authTime(), Dial: c.cfg.Dial,
 	})
 	c.mu.Lock()

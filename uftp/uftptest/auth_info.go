@@ -60,7 +60,13 @@ func (a *authService) describeServer(ctx context.Context, id identity) map[strin
 		"description":        a.cfg.Description,
 		"status":             state.status(),
 		"uftpdServerVersion": state.version,
-		"dataSharing":        map[string]any{"enabled": false},
+		"dataSharing":        map[string]any{"enabled": a.cfg.Sharing},
+	}
+	if a.cfg.Sharing {
+		doc["dataSharing"] = map[string]any{"enabled": true, "href": a.shareURL()}
+	}
+	if len(a.cfg.Reservations) > 0 {
+		doc["reservations"] = a.cfg.Reservations
 	}
 	if state.limit > 0 {
 		doc["sessionLimit"] = state.limit

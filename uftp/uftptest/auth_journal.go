@@ -24,6 +24,7 @@ type AuthRequest struct {
 	Password string
 
 	ServerPath  string // as sent, session tag included
+	WantsWrite  bool   // said "send": false, which counts for shares alone
 	Persistent  bool
 	StreamCount int
 	Compress    bool

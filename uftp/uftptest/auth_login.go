@@ -22,11 +22,18 @@ const sessionTag = "___UFTP___MULTI___FILE___SESSION___MODE___"
 // login answers POST /rest/auth/NAME: it invents a one-time password, announces
 // it to UFTPD, and hands it out.
 func (a *authService) login(w http.ResponseWriter, r *http.Request, id identity) {
+	a.answerLogin(w, r, id, a.doLogin)
+}
+
+// answerLogin answers a request for a one-time password by what do does.
+func (a *authService) answerLogin(w http.ResponseWriter, r *http.Request, id identity,
+	do func(*http.Request, identity, *AuthRequest) (loginAnswer, *httpError),
+) {
 	record := AuthRequest{
 		User: id.user.Name, Method: id.method, Server: r.PathValue("server"), Status: http.StatusOK,
 		Preferences: r.Header.Get("X-UNICORE-User-Preferences"),
 	}
-	answer, err := a.doLogin(r, id, &record)
+	answer, err := do(r, id, &record)
 	if err != nil {
 		record.Status = err.status
 		a.log.Info("login failed", "user", id.user.Name, "status", err.status, "err", err.message)
@@ -36,7 +43,7 @@ func (a *authService) login(w http.ResponseWriter, r *http.Request, id identity)
 	switch {
 	case err == nil:
 		writeJSON(w, http.StatusOK, answer)
-	case err.status == http.StatusUnauthorized || err.status == http.StatusForbidden:
+	case err.message == "" && (err.status == http.StatusUnauthorized || err.status == http.StatusForbidden):
 		a.journal.count(func(s *AuthStats) { s.Refused++ })
 		w.WriteHeader(err.status) // no body, as the real service
 	default:
@@ -77,6 +84,11 @@ func (a *authService) doLogin(r *http.Request, id identity, record *AuthRequest)
 	if herr != nil {
 		return loginAnswer{}, herr
 	}
+	return a.announce(r, uftpd, host, j, record)
+}
+
+// announce tells UFTPD to expect the job's login, and the client how to log in.
+func (a *authService) announce(r *http.Request, uftpd backend, host string, j job, record *AuthRequest) (loginAnswer, *httpError) {
 	fault, _ := r.Context().Value(faultKey{}).(AuthFault)
 	if fault.Failure != "" {
 		a.journal.count(func(s *AuthStats) { s.Faults++ })
@@ -159,6 +171,7 @@ func (a *authService) newJob(ctx context.Context, r *http.Request, id identity, 
 	record.Persistent, record.Compress = bool(fields.Persistent), bool(fields.Compress)
 	record.StreamCount, record.ClientIPs = int(fields.streams()), ips
 	record.Key, record.Algorithm, record.Group = key, algo, string(fields.Group)
+	record.WantsWrite = fields.Send != nil && !bool(*fields.Send)
 
 	group := id.selectedGroup()
 	if g := string(fields.Group); g != "" {
@@ -255,9 +268,9 @@ type loginFields struct {
 	Group               laxString  `json:"group"`
 	Client              laxString  `json:"client"`
 	// For old clients: checked, and ignored.
-	Append      laxBool `json:"append"`
-	Send        laxBool `json:"send"`
-	SessionMode laxBool `json:"sessionMode"`
+	Append      laxBool  `json:"append"`
+	Send        *laxBool `json:"send"` // default true; only shares look at it
+	SessionMode laxBool  `json:"sessionMode"`
 }
 
 func (f loginFields) streams() laxInt {

@@ -25,6 +25,7 @@ type authService struct {
 	certs    *certificates
 	users    *directory
 	sessions *securitySessions // nil when switched off
+	shares   shareBook
 	faults   AuthFaults
 	journal  journal
 	started  time.Time
@@ -115,6 +116,9 @@ func (a *authService) routes() http.Handler {
 	handle("GET", "/rest/auth/token", "", "text/plain", a.token)
 	handle("GET", "/rest/auth/certificate", "", "text/plain", a.certificate)
 	handle("POST", "/rest/auth/{server}", "application/json", "application/json", a.login)
+	if a.cfg.Sharing {
+		a.routeShares(handle)
+	}
 	mux.HandleFunc("POST /oauth/token", a.oauthToken)
 	return mux
 }

@@ -87,6 +87,14 @@ type Config struct {
 	// SecuritySessions makes the auth service hand out session ids that stand
 	// in for credentials, as UNICORE servers do when so configured.
 	SecuritySessions bool
+	// Sharing switches data sharing on. The service looks at what is shared as
+	// itself, not as the user.
+	Sharing bool
+	// ReadOnlyShares forbids shares that may be written, as the real service does
+	// unless it is told otherwise.
+	ReadOnlyShares bool
+	// Reservations are shown in the info document; they have no effect.
+	Reservations []string
 	// OAuth is the client that may refresh tokens at [Server.TokenURL].
 	OAuth OAuthClient
 

@@ -97,6 +97,13 @@ func (s *Server) AuthURL() string { return s.auth.baseURL() + "/rest/auth/" + s.
 // InfoURL is the URL of the info document, https://HOST:PORT/rest/auth.
 func (s *Server) InfoURL() string { return s.auth.baseURL() + "/rest/auth" }
 
+// AccessURL is the URL to authenticate at for what others share,
+// https://HOST:PORT/rest/access/NAME.
+func (s *Server) AccessURL() string { return s.auth.baseURL() + "/rest/access/" + s.cfg.ServerName }
+
+// UserDN is the distinguished name that the auth service knows a user by.
+func (s *Server) UserDN(name string) string { return User{Name: name}.dn() }
+
 // TokenURL is the URL of the OAuth 2.0 token endpoint, https://HOST:PORT/oauth/token.
 func (s *Server) TokenURL() string { return s.auth.baseURL() + "/oauth/token" }
 
