@@ -115,12 +115,13 @@ func everyCrash(t *testing.T, prepare func(s *site), f func(s *site) error, chec
 func TestCreateCrashes(t *testing.T) {
 	everyCrash(t, func(*site) {},
 		func(s *site) error {
-			_, err := s.Create(s.tb.Context(), s.claim("pvc-1"), s.access)
+			_, err := s.Create(s.tb.Context(), s.claim("pvc-1", named("physics-data", 0o2770)), s.access)
 			return err
 		},
 		func(t *testing.T, s *site) {
-			made := s.create(s.claim("pvc-1"))
-			s.wantFiles("pvc-1", ".csi-uftp/pvc-1.json")
+			made := s.create(s.claim("pvc-1", named("physics-data", 0o2770)))
+			s.wantFiles("physics-data", ".csi-uftp/physics-data.json")
+			s.wantMode("physics-data", 0o2770)
 			if err := s.Delete(t.Context(), made.ID, s.access); err != nil {
 				t.Error(err)
 			}

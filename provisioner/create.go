@@ -38,7 +38,7 @@ func (p *Provisioner) Create(ctx context.Context, c volume.Claim, access uftp.Ac
 
 // create goes these steps:
 //
-//  1. make D.new in our own directory
+//  1. make D.new in our own directory, and set its mode
 //  2. write the marker
 //  3. rename D.new to D
 //
@@ -72,7 +72,7 @@ func create(ctx context.Context, r remote, id volumeID, want marker, c volume.Cl
 			return marker{}, firstOf(err, fmt.Errorf("it is being removed: %w", volume.ErrConflict))
 		}
 	} else if there {
-		return marker{}, foreign(id)
+		return marker{}, taken(ctx, r, id)
 	}
 
 	if err := unless(r.Mkdir(ctx, private), fs.ErrExist); err != nil {
@@ -80,6 +80,11 @@ func create(ctx context.Context, r remote, id volumeID, want marker, c volume.Cl
 	}
 	if err := unless(r.Mkdir(ctx, id.staging()), fs.ErrExist); err != nil {
 		return marker{}, err
+	}
+	if c.DirectoryMode != 0 {
+		if err := r.Chmod(ctx, id.staging(), fileMode(c.DirectoryMode)); err != nil {
+			return marker{}, err
+		}
 	}
 	if !marked {
 		if err := writeMarker(ctx, r, id, want); err != nil {
@@ -90,6 +95,17 @@ func create(ctx context.Context, r remote, id volumeID, want marker, c volume.Cl
 	return m, r.Rename(ctx, id.staging(), id.directory)
 }
 
+// fileMode turns bits of chmod(2) into Go's.
+func fileMode(bits uint32) fs.FileMode {
+	mode := fs.FileMode(bits).Perm()
+	for bit, m := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if bits&bit != 0 {
+			mode |= m
+		}
+	}
+	return mode
+}
+
 // foreignIf tells our D from one that somebody put in the way of ours.
 func foreignIf(ctx context.Context, r remote, id volumeID) error {
 	staged, err := exists(ctx, r, id.staging())
@@ -97,6 +113,18 @@ func foreignIf(ctx context.Context, r remote, id volumeID) error {
 		err = foreign(id)
 	}
 	return err
+}
+
+// taken is the error for a directory without a marker.
+func taken(ctx context.Context, r remote, id volumeID) error {
+	retained, err := exists(ctx, r, id.retained())
+	switch {
+	case err != nil:
+		return err
+	case retained:
+		return fmt.Errorf("directory %q was retained when the volume it was made for was deleted, and is not given to another one; rename it on the server, or mount it by a static PersistentVolume: %w", id.path(), volume.ErrConflict)
+	}
+	return foreign(id)
 }
 
 func foreign(id volumeID) error {

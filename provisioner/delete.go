@@ -44,7 +44,7 @@ func (p *Provisioner) Delete(ctx context.Context, id string, access uftp.Access)
 		default:
 			// The marker goes, so that nobody finds the volume any more, but what
 			// it said is kept for the administrator.
-			return r.Rename(ctx, v.marker(), v.marker()+".retained")
+			return r.Rename(ctx, v.marker(), v.retained())
 		}
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package provisioner
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -48,7 +49,7 @@ var idOptions = []struct{ letter, attribute string }{ //nolint:gochecknoglobals 
 
 // newID returns the id for a claim, or an error that says what to shorten.
 func newID(c volume.Claim) (volumeID, error) {
-	id := volumeID{spec: c.Spec, onDelete: c.OnDelete, directory: directoryName(c.Name)}
+	id := volumeID{spec: c.Spec, onDelete: c.OnDelete, directory: directoryName(cmp.Or(c.Directory, c.Name))}
 	if n := len(id.String()); n > maxID {
 		return volumeID{}, fmt.Errorf("%w: the volume's id would have %d bytes, and CSI allows %d: shorten path (%d bytes) or authURL (%d bytes) by %d, by a link on the server or another name of the host",
 			volume.ErrInvalid, n, maxID, len(c.Spec.Path), len(c.Spec.AuthURL), n-maxID)
@@ -177,7 +178,7 @@ const maxDirectory = 48
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
-// directoryName makes the name of a volume into that of its directory: itself,
+// directoryName makes the name that a volume asks for into that of its directory: itself,
 // if it is short and plain, else its beginning and a hash. It is its own
 // fixpoint, and never starts with a dot as .csi-uftp does.
 func directoryName(name string) string {

@@ -37,6 +37,9 @@ type marker struct {
 func (id volumeID) marker() string  { return private + "/" + id.directory + ".json" }
 func (id volumeID) staging() string { return private + "/" + id.directory + ".new" }
 
+// retained is the marker of a volume that is no more.
+func (id volumeID) retained() string { return id.marker() + ".retained" }
+
 // trash is beside the volume's directory, so that relative links in it do not
 // lose what they point to: the server does not show links that lead nowhere.
 func (id volumeID) trash() string { return private + "-trash-" + id.directory }

@@ -83,6 +83,20 @@ func onDelete(policy volume.OnDelete) func(*volume.Claim) {
 	return func(c *volume.Claim) { c.OnDelete = policy }
 }
 
+// named gives a claim's directory a name and a mode.
+func named(directory string, mode uint32) func(*volume.Claim) {
+	return func(c *volume.Claim) { c.Directory, c.DirectoryMode = directory, mode }
+}
+
+// wantMode checks the bits of a directory as in chmod(2).
+func (s *site) wantMode(directory string, want uint32) {
+	s.tb.Helper()
+	var st syscall.Stat_t
+	if err := syscall.Stat(filepath.Join(s.base, directory), &st); err != nil || st.Mode&0o7777 != want {
+		s.tb.Errorf("mode of %s is %o (%v), want %o", directory, st.Mode&0o7777, err, want)
+	}
+}
+
 func (s *site) create(c volume.Claim) volume.Provisioned {
 	s.tb.Helper()
 	made, err := s.Create(s.tb.Context(), c, s.access)
@@ -181,6 +195,36 @@ func TestCreateInTheHome(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(s.server.Dir(), "pvc-1")); err != nil {
 		t.Error(err)
+	}
+}
+
+// A class may name the directories itself, and say their mode.
+func TestCreateNamed(t *testing.T) { eachSite(t, testCreateNamed) }
+
+func testCreateNamed(t *testing.T, s *site) {
+	made := s.create(s.claim("pvc-1", named("physics-my data", 0o3770), onDelete(volume.Delete)))
+	directory := filepath.Base(made.Path)
+	if !strings.HasPrefix(directory, "physics-my-data-") { // and a hash, because of the blank
+		t.Errorf("the directory is %q", directory)
+	}
+	s.wantMode(directory, 0o3770)
+	if again := s.create(s.claim("pvc-1", named("physics-my data", 0o3770), onDelete(volume.Delete))); again != made {
+		t.Errorf("a repeated call gave %+v, the first %+v", again, made)
+	}
+	if _, err := s.Create(t.Context(), s.claim("pvc-2", named("physics-my data", 0o3770)), s.access); !errors.Is(err, volume.ErrConflict) {
+		t.Errorf("another claim got the same directory: %v", err)
+	}
+	if err := s.Delete(t.Context(), made.ID, s.access); err != nil {
+		t.Error(err)
+	}
+	s.wantFiles()
+
+	kept := s.create(s.claim("pvc-3", named("kept", 0), onDelete(volume.Retain)))
+	if err := s.Delete(t.Context(), kept.ID, s.access); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Create(t.Context(), s.claim("pvc-4", named("kept", 0)), s.access); !errors.Is(err, volume.ErrConflict) || !strings.Contains(err.Error(), "retained") {
+		t.Errorf("a retained directory for another claim: %v", err)
 	}
 }
 
