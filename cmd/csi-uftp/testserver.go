@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -19,6 +20,7 @@ import (
 
 type testserverFlags struct {
 	dir, user, passwordFile, caFile string
+	usersFile                       string
 	authListen, controlListen       string
 	hostnames, quirks               []string
 	delay                           time.Duration
@@ -63,6 +65,7 @@ Quirks to switch on with --quirk, each as some versions of UFTPD have it:
 	flags.StringVar(&f.dir, "dir", "", "`DIRECTORY` to serve; it is also the user's home (required)")
 	flags.StringVar(&f.user, "user", uftptest.DefaultUserName, "`NAME` of the one user")
 	flags.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the user's password (default: the password is "+uftptest.DefaultUserPassword+")")
+	flags.StringVar(&f.usersFile, "users-file", "", "`FILE` with a JSON list of users instead: each with a name and any of password, tokens, keys (lines of authorized_keys), groups, access (READ, FULL …)")
 	flags.StringVar(&f.caFile, "ca-file", "", "`FILE` to write the CA certificate to (default: a file in a temporary directory)")
 	flags.StringVar(&f.authListen, "auth-listen", "127.0.0.1:0", "`ADDRESS` of the auth server; port 0 is any free one")
 	flags.StringVar(&f.controlListen, "control-listen", "127.0.0.1:0", "`ADDRESS` of the UFTP server")
@@ -92,6 +95,12 @@ func (a *app) testserver(cmd *cobra.Command, f testserverFlags, logger *slog.Log
 			return usageErrorf("--password-file: %v", err)
 		}
 		cfg.Users[0].Password = string(bytes.TrimRight(password, "\r\n"))
+	}
+	if f.usersFile != "" {
+		if err := readUsers(f.usersFile, &cfg.Users); err != nil {
+			return err
+		}
+		f.user = cfg.Users[0].Name
 	}
 	if err := setQuirks(&cfg.Quirks, f.quirks); err != nil {
 		return err
@@ -126,6 +135,29 @@ func (a *app) testserver(cmd *cobra.Command, f testserverFlags, logger *slog.Log
 	fmt.Fprintf(a.stdout, "URL      %s:\nuser     %s\nCA file  %s\n",
 		strings.Replace(s.AuthURL(), "https://", "uftp://", 1), f.user, f.caFile)
 	<-ctx.Done()
+	return nil
+}
+
+// readUsers reads a list of users, whose passwords and tokens no error repeats.
+func readUsers(file string, users *[]uftptest.User) error {
+	data, err := os.ReadFile(file) //nolint:gosec // the user names it
+	if err != nil {
+		return usageErrorf("--users-file: %v", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	*users = nil
+	if err := decoder.Decode(users); err != nil {
+		return usageErrorf("--users-file %s: not a JSON list of users: %v", file, err)
+	}
+	if len(*users) == 0 {
+		return usageErrorf("--users-file %s: the list is empty", file)
+	}
+	for i, u := range *users {
+		if u.Name == "" {
+			return usageErrorf("--users-file %s: user %d has no name", file, i+1)
+		}
+	}
 	return nil
 }
 
