@@ -66,7 +66,7 @@ image: ## the container image, by docker or buildah
 
 image-tar: build ## the same image as build/csi-uftp.tar, without Docker
 	@mkdir -p build
-	$(GO) run ./test/ocitar -ref $(IMAGE) -out build/csi-uftp.tar bin/csi-uftp
+	$(GO) run ./test/ocitar -ref $(IMAGE) -out build/csi-uftp.tar /csi-uftp=bin/csi-uftp
 
 clean: ## remove what was built
 	rm -rf bin build

@@ -1,5 +1,12 @@
-// Command ocitar packs a static binary and the public CA certificates into a
-// container image without Docker: the one the Dockerfile builds from scratch.
+// Command ocitar builds what the last stage of a Dockerfile says, without Docker
+// and without pulling anything: an image FROM scratch that consists of a few files.
+//
+//	ocitar -file Dockerfile -ref csi-uftp:latest -out csi-uftp.tar /csi-uftp=bin/csi-uftp
+//
+// What the Dockerfile copies comes from the file given for it as SOURCE=FILE, or
+// else from this machine, at the same absolute path, or relative to the current
+// directory.
+//
 // The tar is an OCI layout and a docker archive in one, so "docker load",
 // "ctr images import" and "kind load image-archive" all take it. Equal input
 // gives equal output.
@@ -11,33 +18,45 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path"
-	"path/filepath"
 	"runtime"
 	"strings"
 )
 
 func main() {
+	file := flag.String("file", "Dockerfile", "Dockerfile to follow")
 	ref := flag.String("ref", "csi-uftp:latest", "name and tag of the image")
 	out := flag.String("out", "csi-uftp.tar", "file to write")
-	certificates := flag.String("ca", "/etc/ssl/certs/ca-certificates.crt", "PEM file of the CA certificates")
 	flag.Parse()
-	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: ocitar [-ref NAME:TAG] [-out FILE] BINARY")
-		os.Exit(2)
-	}
-	if err := run(*out, *ref, flag.Arg(0), *certificates); err != nil {
+	if err := run(*out, *ref, *file, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "ocitar:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out, ref, binary, certificates string) (err error) {
-	layer, err := rootfs(binary, certificates)
+func run(out, ref, dockerfile string, built []string) (err error) {
+	text, err := os.ReadFile(dockerfile)
+	if err != nil {
+		return err
+	}
+	r, err := parseRecipe(string(text))
+	if err != nil {
+		return fmt.Errorf("%s: %w", dockerfile, err)
+	}
+	sources := make(map[string]string)
+	for _, arg := range built {
+		source, file, ok := strings.Cut(arg, "=")
+		if !ok {
+			return fmt.Errorf("argument %q is not SOURCE=FILE", arg)
+		}
+		sources[source] = file
+	}
+	layer, err := rootfs(r, sources)
 	if err != nil {
 		return err
 	}
@@ -45,35 +64,42 @@ func run(out, ref, binary, certificates string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if closeErr := f.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	return writeImage(f, ref, "/"+filepath.Base(binary), layer)
+	return errors.Join(writeImage(f, ref, r, layer), f.Close())
 }
 
 // rootfs returns the image's one layer.
-func rootfs(binary, certificates string) ([]byte, error) {
+func rootfs(r recipe, sources map[string]string) ([]byte, error) {
 	var layer bytes.Buffer
 	tw := tar.NewWriter(&layer)
-	for _, dir := range []string{"etc/", "etc/ssl/", "etc/ssl/certs/"} {
-		if err := tw.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
-			return nil, err
+	dirs := make(map[string]bool)
+	for _, c := range r.copies {
+		source, ok := sources[c.source]
+		if !ok {
+			source = c.source
 		}
-	}
-	for _, file := range []struct {
-		from, to string
-		mode     int64
-	}{
-		{certificates, "etc/ssl/certs/ca-certificates.crt", 0o644},
-		{binary, filepath.Base(binary), 0o755},
-	} {
-		data, err := os.ReadFile(file.from)
+		name := strings.TrimPrefix(path.Clean(c.target), "/")
+		for i := range name {
+			if dir := name[:i+1]; strings.HasSuffix(dir, "/") && !dirs[dir] {
+				dirs[dir] = true
+				if err := tw.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
+					return nil, err
+				}
+			}
+		}
+		data, err := os.ReadFile(source)
 		if err != nil {
 			return nil, err
 		}
-		if err := add(tw, file.to, file.mode, data); err != nil {
+		info, err := os.Stat(source)
+		if err != nil {
+			return nil, err
+		}
+		// Whoever runs the image is not who built it.
+		mode := int64(0o644)
+		if info.Mode()&0o111 != 0 {
+			mode = 0o755
+		}
+		if err := add(tw, name, mode, data); err != nil {
 			return nil, err
 		}
 	}
@@ -93,7 +119,7 @@ type object map[string]any
 
 // writeImage writes the layer, the image's configuration and the indexes of both
 // formats.
-func writeImage(w io.Writer, ref, entrypoint string, layer []byte) error {
+func writeImage(w io.Writer, ref string, r recipe, layer []byte) error {
 	tw := tar.NewWriter(w)
 	blob := func(mediaType string, data []byte) (object, error) {
 		sum := sha256.Sum256(data)
@@ -115,7 +141,7 @@ func writeImage(w io.Writer, ref, entrypoint string, layer []byte) error {
 	}
 	config, err := jsonBlob("application/vnd.oci.image.config.v1+json", object{
 		"architecture": runtime.GOARCH, "os": "linux",
-		"config": object{"Entrypoint": []string{entrypoint}, "User": "65534:65534"},
+		"config": object{"Entrypoint": r.entrypoint, "User": r.user},
 		"rootfs": object{"type": "layers", "diff_ids": []any{layerBlob["digest"]}},
 	})
 	if err != nil {
@@ -129,7 +155,7 @@ func writeImage(w io.Writer, ref, entrypoint string, layer []byte) error {
 		return err
 	}
 	manifest["annotations"] = object{
-		"io.containerd.image.name":          ref,
+		"io.containerd.image.name":          qualified(ref),
 		"org.opencontainers.image.ref.name": ref[strings.LastIndex(ref, ":")+1:],
 	}
 	blobPath := func(descriptor object) string {
@@ -152,4 +178,17 @@ func writeImage(w io.Writer, ref, entrypoint string, layer []byte) error {
 		}
 	}
 	return tw.Close()
+}
+
+// qualified returns the name that containerd gives an image of Docker's: one
+// without a registry is Docker Hub's.
+func qualified(ref string) string {
+	first, _, hasSlash := strings.Cut(ref, "/")
+	switch {
+	case !hasSlash:
+		return "docker.io/library/" + ref
+	case !strings.ContainsAny(first, ".:") && first != "localhost":
+		return "docker.io/" + ref
+	}
+	return ref
 }
