@@ -1,6 +1,8 @@
 package uftptest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -25,34 +27,22 @@ const (
 // maxLogTail bounds how much of the log a failed test shows, in bytes.
 const maxLogTail = 64 << 10
 
-// StartReal starts the real UFTPD from the checkout in $UFTPD_DIR, with the auth
-// service of this package in front of it, for the time of the test. It skips the
-// test, and says why, where that cannot be done: it takes Linux, Python, and
-// root, as UFTPD changes to the Unix user of each session.
-//
-// That user exists in a mount namespace of the server alone; the machine's own
-// files stay as they are. The served directory and what is in it are given to
-// the first of cfg.Users, and directories above it that only their owner may
-// enter are opened, if they are below [os.TempDir]. Quirks, Instances, Confine,
-// ControlListen and Listen mean nothing here. If the test fails, it shows the
-// end of the server's log.
+// StartReal is [NewReal] for a test: the server is closed when the test ends. It
+// skips the test, and says why, where that server cannot run. If the test fails,
+// it shows the end of the server's log.
 func StartReal(tb testing.TB, cfg Config) *Server {
 	tb.Helper()
-	checkout, python := requireReal(tb)
 	if cfg.Dir == "" {
 		cfg.Dir = tb.TempDir()
 	}
-	cfg.CommandPort = "" // it is ours to choose
-	cfg, err := cfg.withDefaults()
-	if err != nil {
+	work := tb.TempDir()
+	s, err := NewReal(tb.Context(), cfg, work)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		tb.Skip(err)
+	case err != nil:
 		tb.Fatal(err)
 	}
-	work := tb.TempDir()
-	d, err := startDaemon(tb.Context(), daemonConfig{Config: cfg, checkout: checkout, python: python, work: work})
-	if err != nil {
-		tb.Fatalf("start uftpd: %v\n%s", err, logTail(work))
-	}
-	s := &Server{cfg: cfg, backends: []backend{d}}
 	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			tb.Error(err)
@@ -61,46 +51,81 @@ func StartReal(tb testing.TB, cfg Config) *Server {
 			tb.Logf("end of uftpd's log:\n%s", logTail(work))
 		}
 	})
-	if err := s.start(); err != nil {
-		tb.Fatal(err)
-	}
-	if err := openPath(cfg.Dir); err != nil {
-		tb.Fatal(err)
-	}
-	s.Chown(tb)
 	return s
 }
 
-// requireReal skips the test where the real server cannot run.
-func requireReal(tb testing.TB) (checkout, python string) {
-	tb.Helper()
+// NewReal starts the real UFTPD from the checkout in $UFTPD_DIR, with the auth
+// service of this package in front of it. The caller closes it. work is an empty
+// directory for its log and other files. The error is [errors.ErrUnsupported]
+// where that cannot be done: it takes Linux, Python, and root, as UFTPD changes
+// to the Unix user of each session. ctx is for the start alone.
+//
+// That user exists in a mount namespace of the server alone; the machine's own
+// files stay as they are. The served directory and what is in it are given to
+// the first of cfg.Users, and directories above it that only their owner may
+// enter are opened, if they are below [os.TempDir]. Quirks, Instances, Confine,
+// ControlListen and Listen mean nothing here.
+func NewReal(ctx context.Context, cfg Config, work string) (*Server, error) {
+	checkout, python, err := findReal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if work, err = filepath.Abs(work); err != nil {
+		return nil, err
+	}
+	cfg.CommandPort = "" // it is ours to choose
+	if cfg, err = cfg.withDefaults(); err != nil {
+		return nil, err
+	}
+	d, err := startDaemon(ctx, daemonConfig{Config: cfg, checkout: checkout, python: python, work: work})
+	if err != nil {
+		return nil, fmt.Errorf("start uftpd: %w\n%s", err, logTail(work))
+	}
+	s := &Server{cfg: cfg, backends: []backend{d}}
+	err = s.start()
+	if err == nil {
+		err = openPath(cfg.Dir)
+	}
+	if err == nil {
+		err = s.giveAway()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// findReal finds what the real server needs, or says what is missing.
+func findReal(ctx context.Context) (checkout, python string, err error) {
+	missing := func(format string, args ...any) error {
+		return fmt.Errorf(format+" (%w)", append(args, errors.ErrUnsupported)...)
+	}
 	checkout = os.Getenv(EnvUFTPD)
 	switch {
 	case checkout == "":
-		tb.Skipf("%s is not set to a checkout of UFTPD", EnvUFTPD)
+		return "", "", missing("%s is not set to a checkout of UFTPD", EnvUFTPD)
 	case runtime.GOOS != "linux":
-		tb.Skip("the real UFTPD needs Linux here")
+		return "", "", missing("the real UFTPD needs Linux here")
 	case os.Geteuid() != 0:
-		tb.Skip("the real UFTPD needs root, to change to the users of its sessions")
+		return "", "", missing("the real UFTPD needs root, to change to the users of its sessions")
 	}
 	if _, err := os.Stat(filepath.Join(checkout, "lib", "UFTPD.py")); err != nil { //nolint:gosec // the caller's own choice
 		// Set and wrong is a mistake, not an absence.
-		tb.Fatalf("%s: %v", EnvUFTPD, err)
+		return "", "", fmt.Errorf("%s: %w", EnvUFTPD, err)
 	}
 	for _, tool := range []string{"sh", "unshare", "mount"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			tb.Skipf("the real UFTPD needs %s: %v", tool, err)
+			return "", "", missing("the real UFTPD needs %s: %v", tool, err)
 		}
 	}
-	python, err := findPython()
-	if err != nil {
-		tb.Skipf("the real UFTPD needs Python: %v", err)
+	if python, err = findPython(); err != nil {
+		return "", "", missing("the real UFTPD needs Python: %v", err)
 	}
 	// A container may be root and still not allowed to.
-	if out, err := exec.CommandContext(tb.Context(), "unshare", "-m", "--propagation", "private", "true").CombinedOutput(); err != nil {
-		tb.Skipf("the real UFTPD needs a mount namespace: %v: %s", err, out)
+	if out, err := exec.CommandContext(ctx, "unshare", "-m", "--propagation", "private", "true").CombinedOutput(); err != nil {
+		return "", "", missing("the real UFTPD needs a mount namespace: %v: %s", err, out)
 	}
-	return checkout, python
+	return checkout, python, nil
 }
 
 // findPython prefers the system's Python, which has the system's crypto module
@@ -142,19 +167,23 @@ func openPath(dir string) error {
 // it does nothing unless the server is a real one.
 func (s *Server) Chown(tb testing.TB) {
 	tb.Helper()
+	if err := s.giveAway(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// giveAway is Chown.
+func (s *Server) giveAway() error {
 	d := s.daemon()
 	if d == nil {
-		return
+		return nil
 	}
-	err := filepath.WalkDir(s.cfg.Dir, func(path string, _ fs.DirEntry, err error) error {
+	return filepath.WalkDir(s.cfg.Dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		return os.Lchown(path, d.accounts[0].id, d.accounts[0].id) //nolint:gosec // a test's own directory
 	})
-	if err != nil {
-		tb.Fatal(err)
-	}
 }
 
 // WriteFile makes a file in the served directory, and the directories above it,
