@@ -1,0 +1,106 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Create implements [Tree]. It fails while another process works on the part.
+func (l Local) Create(_ context.Context, name, part string, resume bool) (Part, error) {
+	target := l.Path(name)
+	path := filepath.Join(filepath.Dir(target), part)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666) //nolint:gosec // the umask decides
+	if err != nil {
+		return nil, bare(err)
+	}
+	p := &localPart{f: f, path: path, target: target}
+	if err := p.open(resume); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// localPart is a part on the local disk.
+type localPart struct {
+	f            *os.File
+	path, target string
+	size         int64
+	committed    bool
+}
+
+func (p *localPart) open(resume bool) error {
+	err := syscall.Flock(int(p.f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return fmt.Errorf("%w: another program is copying the same file", fs.ErrExist)
+	}
+	// A file system without locks is no reason not to write there.
+	if !resume {
+		return bare(p.f.Truncate(0))
+	}
+	fi, err := p.f.Stat()
+	if err != nil {
+		return bare(err)
+	}
+	p.size = fi.Size()
+	return nil
+}
+
+// Size implements [Part].
+func (p *localPart) Size() int64 { return p.size }
+
+// WriteAt implements [Part].
+func (p *localPart) WriteAt(_ context.Context, b []byte, off int64) error {
+	_, err := p.f.WriteAt(b, off)
+	return bare(err)
+}
+
+// Hash implements [Part].
+func (p *localPart) Hash(ctx context.Context, algo string) (string, error) {
+	return hashOf(ctx, io.NewSectionReader(p.f, 0, 1<<62), algo)
+}
+
+// Commit implements [Part].
+func (p *localPart) Commit(_ context.Context, size int64, a Attributes) error {
+	fi, err := p.f.Stat()
+	if err != nil {
+		return bare(err)
+	}
+	if fi.Size() != size {
+		return fmt.Errorf("%w: %d bytes on disk after writing %d", io.ErrShortWrite, fi.Size(), size)
+	}
+	if a.SetMode && fi.Mode().Perm() != a.Mode.Perm() {
+		if err := p.f.Chmod(a.Mode.Perm()); err != nil {
+			return bare(err)
+		}
+	}
+	if !a.ModTime.IsZero() {
+		if err := os.Chtimes(p.path, time.Time{}, a.ModTime); err != nil {
+			return bare(err)
+		}
+	}
+	if err := os.Rename(p.path, p.target); err != nil {
+		if linkErr, ok := errors.AsType[*os.LinkError](err); ok {
+			return linkErr.Err
+		}
+		return err
+	}
+	p.committed = true
+	return nil
+}
+
+// Close implements [Part].
+func (p *localPart) Close(_ context.Context, keep bool) error {
+	err := bare(p.f.Close())
+	if !p.committed && !keep {
+		err = errors.Join(err, bare(os.Remove(p.path)))
+	}
+	return err
+}

@@ -1,0 +1,80 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync/atomic"
+	"time"
+)
+
+// cleanupTime is how long tidying up may take after an interruption.
+const cleanupTime = 10 * time.Second
+
+// remotePart is a part on a server.
+type remotePart struct {
+	c            Client
+	path, target string
+	size         int64
+	exists       atomic.Bool // perhaps
+	committed    bool
+}
+
+// Size implements [Part].
+func (p *remotePart) Size() int64 { return p.size }
+
+// WriteAt implements [Part].
+func (p *remotePart) WriteAt(ctx context.Context, b []byte, off int64) error {
+	p.exists.Store(true)
+	if len(b) == 0 {
+		return p.c.Create(ctx, p.path)
+	}
+	_, err := p.c.WriteAt(ctx, p.path, b, off)
+	return err
+}
+
+// Hash implements [Part]: the server computes it.
+func (p *remotePart) Hash(ctx context.Context, algo string) (string, error) {
+	return p.c.Hash(ctx, p.path, algo, 0, -1)
+}
+
+// Commit implements [Part].
+func (p *remotePart) Commit(ctx context.Context, size int64, a Attributes) error {
+	info, err := p.c.Stat(ctx, p.path)
+	if err != nil {
+		return err
+	}
+	if info.Size != size {
+		return fmt.Errorf("%w: %d bytes on the server after writing %d", io.ErrShortWrite, info.Size, size)
+	}
+	if a.SetMode && info.Mode.Perm() != a.Mode.Perm() {
+		if err := p.c.Chmod(ctx, p.path, a.Mode.Perm()); err != nil {
+			return err
+		}
+	}
+	if !a.ModTime.IsZero() {
+		if err := p.c.Chtimes(ctx, p.path, a.ModTime); err != nil {
+			return err
+		}
+	}
+	if err := p.c.Rename(ctx, p.path, p.target); err != nil {
+		return err
+	}
+	p.committed = true
+	return nil
+}
+
+// Close implements [Part]. It removes the part also after an interruption.
+func (p *remotePart) Close(ctx context.Context, keep bool) error {
+	if p.committed || keep || !p.exists.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	defer cancel()
+	if err := p.c.Remove(ctx, p.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package transfer
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+// maxStep is the most bytes that one operation moves.
+const maxStep = 8 << 20
+
+// lookAhead is how many files may be known and not begun.
+const lookAhead = 10_000
+
+// runner is a job being done. Whoever moves bytes holds one of the slots, and
+// with it a buffer of step bytes.
+type runner struct {
+	Job
+	step    int64
+	slots   *semaphore.Weighted
+	buffers sync.Pool
+	queue   chan func() // files that wait for a slot
+	cancel  context.CancelCauseFunc
+
+	// Of the goroutine that walks:
+	dirs    []made
+	deletes []doomed
+
+	mu    sync.Mutex
+	sum   Summary
+	first error
+}
+
+// made is a directory whose attributes are set when its files are there.
+type made struct {
+	name string
+	info uftp.Info
+}
+
+// doomed is something to delete.
+type doomed struct {
+	name string
+	info uftp.Info
+}
+
+func newRunner(job Job, cancel context.CancelCauseFunc) *runner {
+	r := &runner{
+		Job: job, cancel: cancel, slots: semaphore.NewWeighted(int64(job.Parallel)), queue: make(chan func(), lookAhead),
+		step: min(maxStep, window/2/int64(job.Parallel)&^4095),
+	}
+	r.step = max(r.step, 1<<16)
+	r.buffers.New = func() any {
+		b := make([]byte, r.step)
+		return &b
+	}
+	return r
+}
+
+// done counts an item and tells the observer.
+func (r *runner) done(ctx context.Context, item Item, err error) {
+	if err != nil && !reportable(ctx, err) {
+		err = context.Cause(ctx)
+		r.count(item, err)
+		return
+	}
+	if err != nil {
+		err = itemError(item.name(), err)
+	}
+	r.count(item, err)
+	r.Observer.Done(item, err)
+	if err != nil && fatal(ctx, err) {
+		r.cancel(err)
+	}
+}
+
+func (item Item) name() string {
+	if item.From != "" {
+		return item.From
+	}
+	return item.To
+}
+
+func (r *runner) count(item Item, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err != nil:
+		r.sum.Failed++
+		if r.first == nil {
+			r.first = err
+		}
+	case item.Action == Copy:
+		r.sum.Files++
+	case item.Action == Skip:
+		r.sum.Skipped++
+	case item.Action == MakeDir:
+		r.sum.Dirs++
+	case item.Action == Delete:
+		r.sum.Deleted++
+	}
+}
+
+// moved counts bytes and tells the observer.
+func (r *runner) moved(item Item, n int64, old bool) {
+	if !old {
+		r.mu.Lock()
+		r.sum.Bytes += n
+		r.mu.Unlock()
+	}
+	r.Observer.Moved(item, n, old)
+}
+
+func (r *runner) summary() Summary {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sum
+}
