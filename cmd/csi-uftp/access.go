@@ -67,12 +67,14 @@ If the auth server's certificate is from a CA that your system does not know:
 type remoteFlags struct {
 	user, identity, tokenFile, caFile string
 	attributes                        attributeFlags
+	flags                             *pflag.FlagSet // all of the command
 }
 
 // add defines the flags; accept chooses the volume attributes among them.
 func (f *remoteFlags) add(flags *pflag.FlagSet, accept func(volume.Attribute) bool) {
-	flags.StringVar(&f.user, "user", "", "user `NAME` on the server (default $UFTP_USER)")
-	flags.StringVar(&f.identity, "identity", "", "private SSH key `FILE` to authenticate with")
+	f.flags = flags
+	flags.StringVarP(&f.user, "user", "u", "", "user `NAME` on the server (default $UFTP_USER)")
+	flags.StringVarP(&f.identity, "identity", "i", "", "private SSH key `FILE` to authenticate with")
 	flags.StringVar(&f.tokenFile, "token-file", "", "`FILE` with a bearer token to authenticate with")
 	flags.StringVar(&f.caFile, "ca-file", "", "PEM `FILE` with the CA certificate of the auth server")
 	f.attributes.add(flags, accept)
@@ -93,14 +95,21 @@ type target struct {
 	access uftp.Access
 }
 
-// resolve makes a target of a URL and the flags.
-func (a *app) resolve(rawURL string, f *remoteFlags) (target, error) {
-	u, err := uftpfs.ParseURL(rawURL)
+// resolve makes a target of a URL, or of NAME:PATH with a configured endpoint,
+// and the flags.
+func (a *app) resolve(operand string, f *remoteFlags) (target, error) {
+	p, err := a.remotePlace(operand)
 	if err != nil {
 		return target{}, err
 	}
-	if u.HasSecret() {
-		fmt.Fprintln(a.stderr, `csi-uftp: warning: a secret in a URL can be seen by other users of this machine; see "csi-uftp help credentials"`)
+	return a.resolvePlace(p, f)
+}
+
+// resolvePlace makes a target of a remote place and the flags.
+func (a *app) resolvePlace(p place, f *remoteFlags) (target, error) {
+	u := p.url
+	if err := a.configure(p, f); err != nil {
+		return target{}, err
 	}
 	for _, name := range []string{"authURL", "server", "path", "secretName", "secretNamespace"} {
 		if _, ok := u.Attributes[name]; ok {
@@ -118,11 +127,20 @@ func (a *app) resolve(rawURL string, f *remoteFlags) (target, error) {
 	if err := t.spec.Validate(); err != nil {
 		return target{}, err
 	}
+	var err error
 	if t.access.CABundle, err = f.caBundle(); err != nil {
 		return target{}, err
 	}
 	t.access.Credential, err = a.credential(u, f)
 	return t, err
+}
+
+// configure gives flags that were not given what the endpoint says.
+func (a *app) configure(p place, f *remoteFlags) error {
+	if p.endpoint == "" {
+		return nil
+	}
+	return setFlags(f.flags, a.knownFlag, a.config.Endpoints[p.endpoint].Flags, "endpoint "+p.endpoint)
 }
 
 func (f *remoteFlags) caBundle() ([]byte, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
+	"github.com/csi-uftp/csi-uftp/uftp/transfer"
 )
 
 func newCat(a *app) *cobra.Command {
@@ -32,7 +33,7 @@ func newCat(a *app) *cobra.Command {
 	return cmd
 }
 
-func copyFile(ctx context.Context, w io.Writer, c *uftp.Client, name string) (err error) {
+func copyFile(ctx context.Context, w io.Writer, c *uftp.Client, name string) error {
 	info, err := c.Stat(ctx, name)
 	if err != nil {
 		return err
@@ -40,6 +41,37 @@ func copyFile(ctx context.Context, w io.Writer, c *uftp.Client, name string) (er
 	if info.IsDir() {
 		return fmt.Errorf("%w: %q is a directory; use csi-uftp ls", fs.ErrInvalid, name)
 	}
+	return copyOut(ctx, w, c, name, nil)
+}
+
+// rangeStep is how much of a range is asked for at a time.
+const rangeStep = 4 << 20
+
+// copyOut writes a file, or a range of it, to w.
+func copyOut(ctx context.Context, w io.Writer, c *uftp.Client, name string, span *transfer.Range) error {
+	if span == nil {
+		return copyWhole(ctx, w, c, name)
+	}
+	buf := make([]byte, rangeStep)
+	for off, end := span.Offset, span.Offset+span.Length; off < end; {
+		n, err := c.ReadAt(ctx, name, buf[:min(rangeStep, end-off)], off)
+		off += int64(n)
+		if _, werr := w.Write(buf[:n]); errors.Is(werr, syscall.EPIPE) {
+			return codeError(exitFailure) // the reader has had enough; it knows
+		} else if werr != nil {
+			return werr
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyWhole(ctx context.Context, w io.Writer, c *uftp.Client, name string) (err error) {
 	r, info, err := c.Get(ctx, name)
 	if err != nil {
 		return err

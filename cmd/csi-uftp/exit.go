@@ -11,6 +11,7 @@ import (
 
 	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/uftp"
+	"github.com/csi-uftp/csi-uftp/uftp/transfer"
 )
 
 const (
@@ -31,6 +32,7 @@ type outcome struct {
 func outcomes() []outcome {
 	return []outcome{
 		{130, []error{context.Canceled}, "interrupted by a signal", ""},
+		{9, []error{transfer.ErrIncomplete}, "some of many items failed; each was reported, the others are done", ""},
 		{3, []error{uftp.ErrAuth}, "not authenticated: the credential was not accepted",
 			`check user name and password, key or token; see "csi-uftp help credentials"`},
 		{2, []error{errUsage, volume.ErrInvalid, fs.ErrInvalid}, "wrong usage: a flag, a URL, an attribute or a path", ""},

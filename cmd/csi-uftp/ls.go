@@ -4,11 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"path"
 	"slices"
 	"strconv"
 	"time"
@@ -63,52 +60,18 @@ in this machine's time zone.`,
 	return cmd
 }
 
-// withRemote runs f with a client at the parent of what the URL names, because a
-// session's base directory must be a directory. name is "." for the root and for
-// the user's home.
-func (a *app) withRemote(ctx context.Context, rawURL string, flags *remoteFlags,
+// withRemote runs f with a client for one operand. name is "." for the root and
+// for the user's home.
+func (a *app) withRemote(ctx context.Context, operand string, flags *remoteFlags,
 	f func(ctx context.Context, c *uftp.Client, name string) error,
-) (err error) {
-	t, err := a.resolve(rawURL, flags)
+) error {
+	p, err := a.remotePlace(operand)
 	if err != nil {
 		return err
 	}
-	logger, err := a.logger(slog.LevelError)
-	if err != nil {
-		return err
-	}
-	dir, name := splitPath(t.spec.Path)
-	cfg := clientConfig(t.spec, t.access)
-	cfg.BaseDir, cfg.Logger = dir, logger
-	c, err := uftp.New(cfg)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	if err := c.Connect(ctx); err != nil {
-		return err
-	}
-	return f(ctx, c, name)
-}
-
-// splitPath splits a path into its parent, "" for the home directory, and its
-// last component, "." if there is none.
-func splitPath(p string) (dir, name string) {
-	p = path.Clean(p)
-	if p == "." || p == "/" {
-		if p == "." {
-			p = ""
-		}
-		return p, "."
-	}
-	dir, name = path.Split(p)
-	if dir != "/" {
-		dir = path.Clean(dir)
-	}
-	if dir == "." {
-		dir = ""
-	}
-	return dir, name
+	return a.withRemotes(ctx, []place{p}, flags, use{}, func(ctx context.Context, r *remote) error {
+		return f(ctx, r.Client, r.names[0])
+	})
 }
 
 func printNames(w io.Writer, infos []uftp.Info) error {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/uftp"
+	"github.com/csi-uftp/csi-uftp/uftp/transfer"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -42,6 +43,7 @@ func TestExitCodes(t *testing.T) {
 		{fmt.Errorf("x: %w", uftp.ErrUntrusted), 8, "--ca-file"},
 		{fmt.Errorf("x: %w", context.Canceled), 130, ""},
 		{errors.Join(codeError(3), plain), 3, ""},
+		{fmt.Errorf("%w: 2 of 3 items failed", transfer.ErrIncomplete), 9, "incomplete: 2 of 3 items failed"},
 	} {
 		var stderr bytes.Buffer
 		a := &app{stderr: &stderr}
@@ -61,13 +63,42 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestSplitPath(t *testing.T) {
-	for _, tt := range []struct{ path, dir, name string }{
+func TestCommonBase(t *testing.T) {
+	for _, tt := range []struct {
+		paths string
+		base  string
+		names string
+	}{
 		{"", "", "."}, {".", "", "."}, {"/", "/", "."}, {"a", "", "a"}, {"a/b", "a", "b"}, {"a/b/c/", "a/b", "c"},
 		{"/a", "/", "a"}, {"/a/b", "/a", "b"}, {"/a//b/./c", "/a/b", "c"},
+		{"a/b,a/c", "a", "b,c"}, {"/a/b/c,/a/d", "/a", "b/c,d"}, {"/a,/b", "/", "a,b"}, {"a,", "", "a,."},
+		{"a/b*/c", "a", "b*/c"}, {"a/b,a/b/c", "a", "b,b/c"},
 	} {
-		if dir, name := splitPath(tt.path); dir != tt.dir || name != tt.name {
-			t.Errorf("splitPath(%q) = %q, %q, want %q, %q", tt.path, dir, name, tt.dir, tt.name)
+		base, names, err := commonBase(strings.Split(tt.paths, ","), true)
+		if err != nil || base != tt.base || strings.Join(names, ",") != tt.names {
+			t.Errorf("commonBase(%q) = %q, %q, %v, want %q, %q", tt.paths, base, names, err, tt.base, tt.names)
+		}
+	}
+	if _, _, err := commonBase([]string{"/a", "a"}, false); err == nil {
+		t.Error("an absolute and a relative path have a common base")
+	}
+}
+
+func TestParseRange(t *testing.T) {
+	for _, tt := range []struct {
+		s           string
+		off, length int64
+	}{
+		{"0-0", 0, 1}, {"10-19", 10, 10}, {"1K-2k", 1024, 1025}, {"2M", 0, 2 << 20}, {"5-", 5, 1<<63 - 1 - 5}, {"1T-1T", 1 << 40, 1},
+	} {
+		r, err := parseRange(tt.s)
+		if err != nil || r.Offset != tt.off || r.Length != tt.length {
+			t.Errorf("parseRange(%q) = %+v, %v", tt.s, r, err)
+		}
+	}
+	for _, s := range []string{"-", "-5", "5-4", "x", "0", "1-2-3", "9999999999T", "1--2", "0-9223372036854775807"} {
+		if r, err := parseRange(s); err == nil {
+			t.Errorf("parseRange(%q) = %+v", s, r)
 		}
 	}
 }

@@ -15,6 +15,8 @@ type app struct {
 	stdout, stderr io.Writer
 	logLevel       string
 	logFormat      string
+	config         config
+	knownFlag      func(name string) bool // whether some command has it
 }
 
 func newRoot(a *app) *cobra.Command {
@@ -35,9 +37,12 @@ tells how. Start with
 
   csi-uftp ls --user demo uftp://uftp.example.org:9000/rest/auth/TEST:
 `,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			_, err := a.logger(slog.LevelInfo) // complain about its flags before anything is done
-			return err
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			// Complain about settings before anything is done.
+			if _, err := a.logger(slog.LevelInfo); err != nil {
+				return err
+			}
+			return a.readConfig(cmd)
 		},
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -73,10 +78,33 @@ tells how. Start with
 			root.AddCommand(c)
 		}
 	}
-	add(people, newMount(a), newUnmount(), newLs(a), newCat(a), newAuth(a), newTestserver(a))
+	add(people, newMount(a), newUnmount(), newCp(a), newSync(a), newLs(a), newCat(a), newAuth(a), newTestserver(a))
 	add(services, newNode(a), newController(a), newKeeper(a))
-	root.AddCommand(newWorker(a), newVersion(a), helpCredentials(), helpExitCodes())
+	root.AddCommand(newWorker(a), newVersion(a), helpCredentials(), helpConfig(), helpExitCodes())
+	a.knownFlag = knownFlags(root)
 	return root
+}
+
+// readConfig reads the configuration for commands that talk to servers, and sets
+// their flags to the defaults in it.
+func (a *app) readConfig(cmd *cobra.Command) (err error) {
+	if cmd.GroupID != "people" || cmd.Name() == "testserver" {
+		return nil
+	}
+	if a.config, err = loadConfig(); err != nil {
+		return err
+	}
+	return setFlags(cmd.Flags(), a.knownFlag, a.config.Defaults, "defaults")
+}
+
+// minimumArgs wants at least as many arguments as there are names.
+func minimumArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return exactArgs(names...)(cmd, args)
+		}
+		return nil
+	}
 }
 
 // exactArgs is cobra.ExactArgs with the names of the arguments in its error.

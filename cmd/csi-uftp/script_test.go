@@ -79,6 +79,7 @@ func setupScript(t *testing.T, env *testscript.Env) error {
 	}
 	s, err := uftptest.New(uftptest.Config{
 		Dir: served, Logger: slog.New(slog.DiscardHandler),
+		MaxConnections: 100, // the slot of a session that ended is free some seconds later
 		Users: []uftptest.User{{
 			Name: "demo", Password: "demo-password", Tokens: []string{"demo-token"},
 			Keys: []string{string(ssh.MarshalAuthorizedKey(sshPublic))},

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/csi-uftp/csi-uftp/internal/volume"
+	"github.com/csi-uftp/csi-uftp/uftp/transfer"
+)
+
+// copyFlags are those of cp and sync.
+type copyFlags struct {
+	remoteFlags
+	progress progressFlags
+
+	parallel                     int
+	preserve, noResume, noGlob   bool
+	dryRun, checksum             bool
+	recursive, resume, noClobber bool // cp
+	byteRange                    string
+	delete                       bool // sync
+	hash                         string
+}
+
+// transferAttributes are the volume attributes of commands that move data.
+func transferAttributes(a volume.Attribute) bool {
+	return remoteAttributes(a) || a.Name == "ioTimeout"
+}
+
+func (f *copyFlags) add(flags *pflag.FlagSet) {
+	f.remoteFlags.add(flags, transferAttributes)
+	f.progress.add(flags)
+	flags.IntVarP(&f.parallel, "parallel", "t", transfer.DefaultParallel, "sessions to use side by side, for files and for ranges of big files")
+	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "only show what would be done")
+	flags.BoolVar(&f.checksum, "checksum", false, "compare checksums of source and copy")
+	flags.StringVar(&f.hash, "hash", "SHA-256", "`ALGORITHM` of --checksum: MD5, SHA-1, SHA-256 or SHA-512")
+	flags.BoolVar(&f.noResume, "no-resume", false, "begin anew what an interrupted copy has left")
+}
+
+func newCp(a *app) *cobra.Command {
+	var f copyFlags
+	cmd := &cobra.Command{
+		Use:   "cp SOURCE... TARGET",
+		Short: "Copy files and directories from or to a UFTP server",
+		Long: `Copies files, and with -r directories, from a server to this machine or the other
+way round; also from one place to another on the same server, through this
+machine. Either operand may be "-" for standard input or output.
+
+If TARGET is a directory, or ends in a slash, or there are several sources, the
+copies get the names of their sources there. Otherwise TARGET is the copy's name.
+
+A source may be a pattern with *, ? and [a-z] in its path; quote it. In a URL a
+question mark begins the query: write %3F.
+
+A file gets its name when it is whole and its size is right; with --checksum,
+when the server's checksum of it is right too. If the copy is interrupted, the
+same command goes on where it ended: what was copied of a big file is kept beside
+the target in .uftp-part-…, and --resume skips files that are there.
+
+A file that cannot be copied does not stop the others: it is reported, and the
+exit code is 9.`,
+		Example: `  csi-uftp cp -r -p juelich:run1 /scratch/run1
+  csi-uftp cp 'juelich:run1/*.h5' juelich:run2/log.txt .
+  csi-uftp cp --parallel 8 --checksum big.tar uftp://uftp.example.org:9000/rest/auth/TEST:/data/
+  tar -c results | csi-uftp cp - juelich:results.tar
+  csi-uftp cp -B 0-1M juelich:big.dat head.dat`,
+		Args: minimumArgs("SOURCE", "TARGET"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.cp(cmd.Context(), args, &f)
+		},
+	}
+	flags := cmd.Flags()
+	f.add(flags)
+	flags.BoolVarP(&f.recursive, "recursive", "r", false, "copy directories with all that is in them")
+	flags.BoolVarP(&f.preserve, "preserve", "p", false, "keep times of modification and permissions")
+	flags.BoolVarP(&f.resume, "resume", "R", false, "skip files that are there with the same size and are not older")
+	flags.BoolVar(&f.noClobber, "no-clobber", false, "skip files that are there, whatever they are")
+	flags.BoolVar(&f.noGlob, "no-glob", false, "take *, ? and [ in paths as they are")
+	flags.StringVarP(&f.byteRange, "bytes", "B", "", "copy only a `RANGE` of one file: FIRST-LAST, FIRST-, or how many; counted from 0, with K, M, G, T")
+	return cmd
+}
+
+func newSync(a *app) *cobra.Command {
+	f := copyFlags{recursive: true, preserve: true, noGlob: true}
+	cmd := &cobra.Command{
+		Use:   "sync SOURCE TARGET",
+		Short: "Make one directory like another, copying what has changed",
+		Long: `Copies what is in the directory SOURCE to the directory TARGET, one of them on a
+server, unless it is there already with the same size and time of modification;
+with --checksum, with the same checksum. Times and permissions are kept. With
+--delete, what is in TARGET only is deleted.
+
+Try --dry-run first.`,
+		Example: `  csi-uftp sync --dry-run --delete results juelich:results
+  csi-uftp sync --checksum juelich:results ~/results`,
+		Args: exactArgs("SOURCE", "TARGET"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.sync(cmd.Context(), args, &f)
+		},
+	}
+	f.add(cmd.Flags())
+	cmd.Flags().BoolVar(&f.delete, "delete", false, "delete what is not in SOURCE")
+	return cmd
+}
+
+// side is one side of a copy.
+type side struct {
+	tree  transfer.Tree
+	names []string // of the operands
+}
+
+// withSides runs f with both sides of a copy, of which at least one is remote.
+func (a *app) withSides(ctx context.Context, args []string, f *copyFlags, run func(ctx context.Context, from, to side) error) error {
+	places := make([]place, len(args))
+	var remotes []place
+	sources := args[:len(args)-1]
+	for i, arg := range args {
+		p, err := a.parsePlace(arg)
+		if err != nil {
+			return err
+		}
+		if p.remote {
+			remotes = append(remotes, p)
+		}
+		if i < len(sources) && p.remote != places[0].remote && i > 0 {
+			return usageErrorf("sources must be all here or all on the server")
+		}
+		places[i] = p
+	}
+	target := places[len(places)-1]
+	if len(remotes) == 0 {
+		return usageErrorf("neither a source nor the target is on a server: give a URL, or NAME:PATH with a configured endpoint")
+	}
+	u := use{write: target.remote, sessions: f.parallel, glob: !f.noGlob}
+	return a.withRemotes(ctx, remotes, &f.remoteFlags, u, func(ctx context.Context, r *remote) error {
+		names := r.names
+		both := make([]side, 2)
+		for i, part := range [][]place{places[:len(sources)], {target}} {
+			if !part[0].remote {
+				both[i] = localSide(part)
+				continue
+			}
+			both[i] = side{r.tree(), names[:len(part)]}
+			names = names[len(part):]
+		}
+		return run(ctx, both[0], both[1])
+	})
+}
+
+// localSide makes names of local paths, relative to the root.
+func localSide(places []place) side {
+	s := side{tree: transfer.Local{}}
+	for _, p := range places {
+		s.names = append(s.names, p.local)
+	}
+	return s
+}
+
+func (a *app) sync(ctx context.Context, args []string, f *copyFlags) error {
+	return a.withSides(ctx, args, f, func(ctx context.Context, from, to side) error {
+		info, err := from.tree.Stat(ctx, from.names[0])
+		if err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			return usageErrorf("%s is not a directory; use csi-uftp cp", args[0])
+		}
+		job := f.job(from.tree, to.tree)
+		job.Existing, job.Delete = transfer.KeepSame, f.delete
+		if f.checksum {
+			job.Existing = transfer.KeepHash
+		}
+		job.Pairs = []transfer.Pair{{From: from.names[0], To: to.names[0]}}
+		return a.run(ctx, job, &f.progress)
+	})
+}
+
+// job is what cp and sync have in common.
+func (f *copyFlags) job(from, to transfer.Tree) transfer.Job {
+	job := transfer.Job{
+		From: from, To: to, Recursive: f.recursive, Times: f.preserve, Modes: f.preserve,
+		NoResume: f.noResume, DryRun: f.dryRun, Parallel: f.parallel,
+	}
+	if f.checksum {
+		job.Verify = strings.ToUpper(f.hash)
+	}
+	switch {
+	case f.resume:
+		job.Existing = transfer.KeepLate
+	case f.noClobber:
+		job.Existing = transfer.KeepAny
+	}
+	return job
+}
+
+func (a *app) cp(ctx context.Context, args []string, f *copyFlags) error {
+	span, err := parseRange(f.byteRange)
+	switch {
+	case err != nil:
+		return err
+	case f.resume && f.noClobber:
+		return usageErrorf("--resume and --no-clobber exclude each other")
+	case f.parallel < 1:
+		return usageErrorf("--parallel=%d: must be at least 1", f.parallel)
+	}
+	last := len(args) - 1
+	if slices.Contains(args, stdio) || isStream(args[last]) || last == 1 && isStream(args[0]) {
+		return a.cpStream(ctx, args, f, span)
+	}
+	return a.withSides(ctx, args, f, func(ctx context.Context, from, to side) error {
+		job := f.job(from.tree, to.tree)
+		job.Range = span
+		if job.Pairs, err = f.pairs(ctx, from, to, args[last]); err != nil {
+			return err
+		}
+		return a.run(ctx, job, &f.progress)
+	})
+}
+
+// pairs says what each source is called at the target.
+func (f *copyFlags) pairs(ctx context.Context, from, to side, target string) ([]transfer.Pair, error) {
+	var names []string
+	for _, name := range from.names {
+		_, here := from.tree.(transfer.Local)
+		if here || f.noGlob || !transfer.HasGlob(name) {
+			names = append(names, name)
+			continue
+		}
+		found, err := transfer.Glob(ctx, from.tree, name)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, found...)
+	}
+	dir := to.names[0]
+	info, err := to.tree.Stat(ctx, dir)
+	isDir := err == nil && info.IsDir()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	wantsDir := len(names) > 1 || len(from.names) > 1 || strings.HasSuffix(target, "/")
+	if wantsDir && !isDir {
+		return nil, usageErrorf("%s is not a directory", to.tree.Path(dir))
+	}
+	pairs := make([]transfer.Pair, 0, len(names))
+	taken := make(map[string]string)
+	for _, name := range names {
+		p := transfer.Pair{From: name, To: dir}
+		if base := path.Base(filepath.ToSlash(name)); isDir && base != "." && base != "/" && base != ".." {
+			p.To = path.Join(dir, base)
+		}
+		if other, ok := taken[p.To]; ok {
+			return nil, usageErrorf("%s and %s would both become %s", from.tree.Path(other), from.tree.Path(name), to.tree.Path(p.To))
+		}
+		taken[p.To] = name
+		pairs = append(pairs, p)
+	}
+	return pairs, nil
+}
+
+// isStream reports whether a local target is something to write to as it is: a
+// device or a pipe.
+func isStream(target string) bool {
+	fi, err := os.Stat(target)
+	return err == nil && !fi.Mode().IsRegular() && !fi.IsDir()
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
+	"github.com/csi-uftp/csi-uftp/uftp/transfer"
+)
+
+// remote is a session at the deepest directory above all operands.
+type remote struct {
+	*uftp.Client
+	base  string   // that directory
+	names []string // the operands, relative to it
+	label string   // the server's name for people
+}
+
+// tree is the base directory as a place to copy from and to.
+func (r *remote) tree() transfer.Remote {
+	prefix := r.label + ":" + r.base
+	if r.base != "" && !strings.HasSuffix(r.base, "/") {
+		prefix += "/"
+	}
+	return transfer.Remote{Client: r.Client, Prefix: prefix}
+}
+
+// use says what a command will do with a server.
+type use struct {
+	write    bool
+	sessions int  // 0 is one
+	glob     bool // operands may be patterns
+}
+
+// withRemotes runs f with a client for operands on one server.
+func (a *app) withRemotes(ctx context.Context, places []place, flags *remoteFlags, u use,
+	f func(ctx context.Context, r *remote) error,
+) (err error) {
+	t, err := a.resolvePlace(places[0], flags)
+	if err != nil {
+		return err
+	}
+	paths := make([]string, len(places))
+	for i, p := range places {
+		if p.url.AuthURL != t.spec.AuthURL || p.url.User != places[0].url.User {
+			return usageErrorf("the URLs name different servers or users; one command works on one")
+		}
+		paths[i] = p.url.Path
+	}
+	base, names, err := commonBase(paths, u.glob)
+	if err != nil {
+		return err
+	}
+	logger, err := a.logger(slog.LevelError)
+	if err != nil {
+		return err
+	}
+	cfg := clientConfig(t.spec, t.access)
+	cfg.BaseDir, cfg.Logger, cfg.ReadOnly, cfg.MaxSessions = base, logger, !u.write, max(1, u.sessions)
+	c, err := uftp.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if err := c.Connect(ctx); err != nil {
+		return err
+	}
+	return f(ctx, &remote{Client: c, base: base, names: names, label: path.Base(t.spec.AuthURL)})
+}
+
+// commonBase returns the deepest directory above all paths, and the paths
+// relative to it. A session's base must be a directory that is there, so a path
+// lies below it, unless it is the root or the home directory. Of a pattern only
+// what comes before its first special character counts.
+func commonBase(paths []string, glob bool) (base string, names []string, err error) {
+	var common []string
+	for i, p := range paths {
+		if strings.HasPrefix(p, "/") != strings.HasPrefix(paths[0], "/") {
+			return "", nil, usageErrorf("paths must be all absolute or all relative to the home directory")
+		}
+		dir := components(p)
+		if n := len(dir); n > 0 {
+			dir = dir[:n-1]
+		}
+		if k := slices.IndexFunc(dir, transfer.HasGlob); glob && k >= 0 {
+			dir = dir[:k]
+		}
+		if i == 0 {
+			common = dir
+		}
+		common = common[:commonPrefix(common, dir)]
+	}
+	base = strings.Join(common, "/")
+	if strings.HasPrefix(paths[0], "/") {
+		base = "/" + base
+	}
+	for _, p := range paths {
+		names = append(names, cmp.Or(strings.Join(components(p)[len(common):], "/"), "."))
+	}
+	return base, names, nil
+}
+
+// components splits a path.
+func components(p string) []string {
+	if p = strings.Trim(path.Clean(p), "/"); p == "." || p == "" {
+		return nil
+	}
+	return strings.Split(p, "/")
+}
+
+func commonPrefix(a, b []string) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
