@@ -155,6 +155,7 @@ func Run(ctx context.Context, job Job) (Summary, error) {
 	}
 	close(r.queue)
 	files.Wait()
+	r.listers.Wait()
 	r.tidy(ctx)
 	return r.summary(), r.result(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
@@ -17,7 +18,8 @@ const window = 64 << 20
 
 // partName is the temporary name of a file's part. It stands for one version of
 // the source, and has no blank, which the protocol has trouble with.
-func partName(name string, source uftp.Info) string {
+func partName(target string, source uftp.Info) string {
+	name := path.Base(target)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", name, source.Size, source.ModTime.Unix()))
 	return PartPrefix + hex.EncodeToString(sum[:10])
 }

@@ -23,6 +23,7 @@ type runner struct {
 	slots   *semaphore.Weighted
 	buffers sync.Pool
 	queue   chan func() // files that wait for a slot
+	listers sync.WaitGroup
 	cancel  context.CancelCauseFunc
 
 	// Of the goroutine that walks:

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,11 +32,30 @@ func (r *runner) pair(ctx context.Context, p Pair) {
 		r.done(ctx, item, err)
 		return
 	}
-	r.entry(ctx, p, info, existing)
+	look := r.look(ctx, p, info, existing)
+	r.entry(ctx, p, info, existing, look)
+}
+
+// look begins to list a directory that will be copied, and the one that it will
+// be copied to. It returns nil if that is not needed.
+func (r *runner) look(ctx context.Context, p Pair, info uftp.Info, existing *uftp.Info) *lookup {
+	if !info.IsDir() || !r.Recursive {
+		return nil
+	}
+	l := &lookup{from: list(ctx, &r.listers, r.From, p.From)}
+	if existing != nil && existing.IsDir() {
+		l.to = list(ctx, &r.listers, r.To, p.To)
+	}
+	return l
+}
+
+// lookup is what is in a directory and in its target.
+type lookup struct {
+	from, to *listing // to is nil if there is no target yet
 }
 
 // entry copies a file or directory; existing is what has the target's name.
-func (r *runner) entry(ctx context.Context, p Pair, info uftp.Info, existing *uftp.Info) {
+func (r *runner) entry(ctx context.Context, p Pair, info uftp.Info, existing *uftp.Info, look *lookup) {
 	item := Item{From: r.From.Path(p.From), To: r.To.Path(p.To), Info: info}
 	switch {
 	case info.Mode.IsRegular():
@@ -45,7 +63,7 @@ func (r *runner) entry(ctx context.Context, p Pair, info uftp.Info, existing *uf
 	case info.IsDir() && !r.Recursive:
 		r.done(ctx, item, errIsDir)
 	case info.IsDir():
-		r.dir(ctx, p, item, existing)
+		r.dir(ctx, p, item, existing, look)
 	case info.Mode&fs.ModeSymlink != 0:
 		r.done(ctx, item, fmt.Errorf("%w: a symbolic link that leads nowhere, or to a directory it is in", errors.ErrUnsupported))
 	default:
@@ -54,14 +72,14 @@ func (r *runner) entry(ctx context.Context, p Pair, info uftp.Info, existing *uf
 }
 
 // dir copies a directory: its files, and then the directories in it.
-func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info) {
+func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info, look *lookup) {
 	item.Action = MakeDir
-	sources, err := r.From.List(ctx, p.From)
+	sources, err := look.from.wait()
 	if err != nil {
 		r.done(ctx, item, bare(err))
 		return
 	}
-	targets, err := r.enter(ctx, p.To, item, existing)
+	targets, err := r.enter(ctx, p.To, item, existing, look.to)
 	if err != nil {
 		r.done(ctx, item, err)
 		return
@@ -69,36 +87,52 @@ func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info
 	if r.Times || r.Modes {
 		r.dirs = append(r.dirs, made{p.To, item.Info})
 	}
-	slices.SortFunc(sources, func(a, b uftp.Info) int { return cmp.Compare(a.Name, b.Name) })
+	var dirs []uftp.Info
 	parts := make(map[string]bool) // of this version
-	for _, wantDirs := range []bool{false, true} {
-		for _, info := range sources {
-			if ctx.Err() != nil {
-				return
-			}
-			if isPart(info.Name) || info.IsDir() != wantDirs {
-				continue
-			}
-			parts[partName(info.Name, info)] = true
-			var there *uftp.Info
-			if t, ok := targets[info.Name]; ok {
-				there = &t
-				delete(targets, info.Name)
-			}
-			r.entry(ctx, Pair{path.Join(p.From, info.Name), path.Join(p.To, info.Name)}, info, there)
+	for _, info := range sources {
+		switch {
+		case ctx.Err() != nil:
+			return
+		case isPart(info.Name):
+		case info.IsDir():
+			dirs = append(dirs, info)
+		default:
+			to := path.Join(p.To, info.Name)
+			parts[partName(to, info)] = true
+			r.entry(ctx, Pair{path.Join(p.From, info.Name), to}, info, targets[info.Name], nil)
+			delete(targets, info.Name)
 		}
 	}
-	if r.Delete {
-		for name, info := range targets {
-			if !parts[name] {
-				r.deletes = append(r.deletes, doomed{path.Join(p.To, name), info})
-			}
+	r.subdirs(ctx, p, dirs, targets)
+	if !r.Delete {
+		return
+	}
+	for name, info := range targets {
+		if !parts[name] {
+			r.deletes = append(r.deletes, doomed{path.Join(p.To, name), *info})
 		}
 	}
 }
 
+// subdirs copies the directories of a directory, and removes them from targets.
+func (r *runner) subdirs(ctx context.Context, p Pair, dirs []uftp.Info, targets map[string]*uftp.Info) {
+	var looks []*lookup
+	for i, info := range dirs {
+		for k := i + len(looks); k < len(dirs) && len(looks) < ahead; k++ {
+			d := dirs[k]
+			looks = append(looks, r.look(ctx, Pair{path.Join(p.From, d.Name), path.Join(p.To, d.Name)}, d, targets[d.Name]))
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		r.entry(ctx, Pair{path.Join(p.From, info.Name), path.Join(p.To, info.Name)}, info, targets[info.Name], looks[0])
+		looks = looks[1:]
+		delete(targets, info.Name)
+	}
+}
+
 // enter makes the target directory unless it is there, and returns what is in it.
-func (r *runner) enter(ctx context.Context, to string, item Item, existing *uftp.Info) (map[string]uftp.Info, error) {
+func (r *runner) enter(ctx context.Context, to string, item Item, existing *uftp.Info, look *listing) (map[string]*uftp.Info, error) {
 	switch {
 	case existing == nil:
 		r.Observer.Found(item)
@@ -112,13 +146,13 @@ func (r *runner) enter(ctx context.Context, to string, item Item, existing *uftp
 	case !existing.IsDir():
 		return nil, fmt.Errorf("%s: %w", item.To, syscall.ENOTDIR)
 	}
-	infos, err := r.To.List(ctx, to)
+	infos, err := look.wait()
 	if err != nil {
 		return nil, bare(err)
 	}
-	targets := make(map[string]uftp.Info, len(infos))
-	for _, info := range infos {
-		targets[info.Name] = info
+	targets := make(map[string]*uftp.Info, len(infos))
+	for i := range infos {
+		targets[infos[i].Name] = &infos[i]
 	}
 	return targets, nil
 }
