@@ -78,7 +78,8 @@ tells how. Start with
 			root.AddCommand(c)
 		}
 	}
-	add(people, newMount(a), newUnmount(), newCp(a), newSync(a), newLs(a), newCat(a), newAuth(a), newTestserver(a))
+	add(people, newMount(a), newUnmount(), newCp(a), newSync(a), newLs(a), newFind(a), newStat(a), newCat(a),
+		newMkdir(a), newMv(a), newRm(a), newChecksum(a), newAuth(a), newURL(a), newTestserver(a))
 	add(services, newNode(a), newController(a), newKeeper(a))
 	root.AddCommand(newWorker(a), newVersion(a), helpCredentials(), helpConfig(), helpExitCodes())
 	a.knownFlag = knownFlags(root)
