@@ -172,3 +172,36 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestLoad brings bytes that nobody has read, once.
+func TestLoad(t *testing.T) {
+	var fetched, ahead atomic.Int64
+	c := newCache(t, blockcache.Config{Budget: 1 << 20, BlockSize: 256 << 10,
+		Fetch: func(_ context.Context, r blockcache.Request) error {
+			fetched.Add(int64(len(r.Buf)))
+			if r.Ahead {
+				ahead.Add(int64(len(r.Buf)))
+			}
+			copy(r.Buf, content(r.Key)[r.Off:])
+			return nil
+		}})
+	key := blockcache.Key{File: 1, Version: blockcache.Version{Size: 300 << 10}}
+	for _, n := range []int64{300 << 10, 1 << 40} {
+		if err := c.Load(t.Context(), key, 0, n, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := c.Stats(); st.ReadBytes != 0 || st.Ahead != 300<<10 || fetched.Load() != 300<<10 || ahead.Load() != fetched.Load() {
+		t.Errorf("%d bytes fetched, %d ahead: %+v", fetched.Load(), ahead.Load(), st)
+	}
+	p := make([]byte, 300<<10)
+	if _, err := c.ReadAt(t.Context(), key, p, 0); err != nil || !bytes.Equal(p, content(key)) {
+		t.Errorf("after loading: %v, or wrong bytes", err)
+	}
+	if fetched.Load() != 300<<10 {
+		t.Errorf("%d bytes fetched for 300 KiB", fetched.Load())
+	}
+	if err := c.Load(t.Context(), key, -1, 1, false); err == nil {
+		t.Error("negative offset accepted")
+	}
+}

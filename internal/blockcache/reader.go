@@ -16,6 +16,47 @@ func (c *Cache) ReadAt(ctx context.Context, key Key, p []byte, off int64) (int, 
 	return c.readAt(ctx, nil, key, p, off)
 }
 
+// Load fetches what is missing of the n bytes at off for somebody who is going
+// to read them, and returns when all that there is room for is there. With ahead
+// nobody waits for it.
+func (c *Cache) Load(ctx context.Context, key Key, off, n int64, ahead bool) error {
+	if off < 0 {
+		return errNegative
+	}
+	c.mu.Lock()
+	runs, err := c.load(key, off, min(off+n, key.Version.Size), ahead)
+	c.mu.Unlock()
+	defer c.unpinAll(runs)
+	for _, r := range runs {
+		if err == nil {
+			err = r.wait(ctx)
+		}
+	}
+	return err
+}
+
+// load pins what there is of [pos, end) and starts the flights of the rest.
+func (c *Cache) load(key Key, pos, end int64, ahead bool) (runs []*run, err error) {
+	f, err := c.file(key)
+	if err != nil {
+		return nil, err
+	}
+	c.touched()
+	for pos < end {
+		r, from, to := f.find(pos, c.cfg.BlockSize)
+		if r == nil {
+			r, err = c.launch(f, key, pos, max(from, pos), min(to, end), ahead)
+		}
+		if r == nil || err != nil {
+			break
+		}
+		r.state.Add(1)
+		runs = append(runs, r)
+		pos = r.end()
+	}
+	return runs, err
+}
+
 // Reader reads one file for one user and fetches ahead of him as he reads. It
 // is safe for concurrent use; the zero value is not usable: see
 // [Cache.NewReader].
