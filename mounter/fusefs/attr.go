@@ -96,7 +96,8 @@ func (fs *FS) authoritative(n *node) bool {
 func (fs *FS) fresh(n *node) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.at.IsZero() && time.Since(n.at) < fs.spec.AttrTimeout
+	at := n.seen()
+	return !at.IsZero() && time.Since(at) < fs.spec.AttrTimeout
 }
 
 // attr fills in what is shown of n and returns for how long it may be believed.
@@ -105,8 +106,8 @@ func (fs *FS) attr(n *node, out *fuse.Attr) (valid time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	size, mtime := n.info.Size, n.info.ModTime
-	if !n.at.IsZero() {
-		valid = max(0, fs.spec.AttrTimeout-time.Since(n.at))
+	if at := n.seen(); !at.IsZero() {
+		valid = max(0, fs.spec.AttrTimeout-time.Since(at))
 	}
 	if !n.dir {
 		if end := fs.spool.End(n.id); end > 0 {

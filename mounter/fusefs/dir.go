@@ -124,6 +124,8 @@ func (fs *FS) list(ctx context.Context, d *dirHandle) error {
 			d.entries = append(d.entries, e)
 		}
 	}
+	sortListing(d.entries)
+	fs.keepOrder(d.n, d.entries)
 	d.listed, d.moved, d.tick, d.at = true, false, tick, time.Now()
 	fs.cfg.Store.PutListing(d.id, d.entries)
 	return nil

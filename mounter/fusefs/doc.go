@@ -5,7 +5,7 @@
 // The main type is [FS], a go-fuse RawFileSystem: with its own table of inodes,
 // because what the kernel knows by number has to outlive the process that
 // serves it (see [Store]). Each family of operations has a file: lookup, open,
-// read, write, upload, truncate, setattr, create, remove, rename, dir.
+// read, ahead, write, upload, truncate, setattr, create, remove, rename, dir.
 //
 // # What is where
 //
@@ -33,6 +33,13 @@
 //
 // A file that others append to is another version, too: who follows it has to
 // open it again (tail -F and not tail -f), unless the writer is on this mount.
+//
+// # Reading ahead
+//
+// Opening a file asks whether it is still the same, and for a small one brings
+// its bytes in the same round trip. Who opens the files of a directory in the
+// order of its listing finds the next ones looked at and read (see ahead.go):
+// what was learned of a file that way is good for one open, within attrTimeout.
 //
 // # Locks
 //

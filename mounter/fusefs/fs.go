@@ -50,7 +50,7 @@ type FS struct {
 
 	ctx    context.Context // of everything that no caller may interrupt
 	cancel context.CancelFunc
-	group  sync.WaitGroup // writeback
+	group  sync.WaitGroup // writeback, reading ahead
 
 	forget  atomic.Pointer[func(uint64)] // see Notify
 	clock   atomic.Uint64                // see tick
@@ -58,6 +58,7 @@ type FS struct {
 	handles *handles
 	spool   *spool.Spool
 	pieces  sync.Pool // of *[uploadPiece]byte
+	ahead   ahead
 	cache   *blockcache.Cache
 	back    *writeback
 }

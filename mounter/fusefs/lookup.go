@@ -31,7 +31,7 @@ func (fs *FS) Lookup(interrupt <-chan struct{}, header *fuse.InHeader, name stri
 	if err != nil {
 		return fs.status("lookup", header.NodeId, name, err)
 	}
-	fs.entry(n, out, fs.spec.EntryTimeout)
+	fs.entry(n, out, max(0, fs.entryValid(n)))
 	return fuse.OK
 }
 
@@ -49,7 +49,25 @@ func (fs *FS) lookup(ctx context.Context, parent uint64, name string) (*node, er
 		return nil, err
 	}
 	defer release()
+	if n := fs.tree.child(dir, name); n != nil && fs.entryValid(n) > 0 && fs.tree.count(n) {
+		return n, nil // looked at ahead
+	}
 	return fs.find(ctx, dir, name)
+}
+
+// entryValid returns for how much longer the kernel may believe in a name after
+// what the server last said about it.
+func (fs *FS) entryValid(n *node) time.Duration {
+	if fs.authoritative(n) {
+		return fs.spec.EntryTimeout
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at := n.seen()
+	if at.IsZero() {
+		return 0
+	}
+	return fs.spec.EntryTimeout - time.Since(at)
 }
 
 // find returns the node of a name, counted, in a directory whose entries gate

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/csi-uftp/csi-uftp/internal/blockcache"
@@ -21,8 +22,9 @@ type node struct {
 	id, ino uint64
 	dir     bool
 
-	entries *gate // directories only: their names
-	op      *gate // path and content
+	entries *gate                 // directories only: their names
+	order   atomic.Pointer[order] // directories only: see keepOrder
+	op      *gate                 // path and content
 
 	// Place and users: guarded by tree.mu.
 	parent   *node
@@ -47,6 +49,13 @@ type node struct {
 
 	epoch uint64 // versions that were not ours
 	seq   uint64 // contents, ours and others'
+
+	// When the server last said that the version was still the same, apart from
+	// what asked and at say, and whether somebody asked so because n is about to
+	// be opened.
+	checked   uint64
+	checkedAt time.Time
+	ahead     bool
 
 	openedAt    time.Time // last open that the caches were emptied for; zero: never open
 	openedEpoch uint64    // and the epoch then

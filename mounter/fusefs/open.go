@@ -34,6 +34,10 @@ func (fs *FS) open(ctx context.Context, n *node, flags uint32, out *fuse.OpenOut
 	case fs.spec.ReadOnly && (writes(flags) || flags&syscall.O_TRUNC != 0):
 		return errReadOnly
 	}
+	tick, outcome := fs.tick(), n.aheadOutcome(fs.spec.AttrTimeout)
+	if !writes(flags) && flags&syscall.O_TRUNC == 0 && !fs.authoritative(n) {
+		fs.preload(ctx, n, false)
+	}
 	// The gate keeps n from being removed before it counts as open.
 	path, release, err := fs.lockPath(ctx, n, shared)
 	if err != nil {
@@ -41,8 +45,10 @@ func (fs *FS) open(ctx context.Context, n *node, flags uint32, out *fuse.OpenOut
 	}
 	defer func() { release() }()
 	if !fs.authoritative(n) {
-		if err := fs.ask(ctx, n, path); err != nil {
-			return err
+		if !n.takeAhead(fs.spec.AttrTimeout) && !n.checkedSince(tick) {
+			if err := fs.ask(ctx, n, path); err != nil {
+				return err
+			}
 		}
 		if err := n.allows(flags); err != nil {
 			return err
@@ -59,6 +65,9 @@ func (fs *FS) open(ctx context.Context, n *node, flags uint32, out *fuse.OpenOut
 		}
 	}
 	fs.addHandle(n, flags, out)
+	if !writes(flags) {
+		fs.readAhead(n, outcome)
+	}
 	return nil
 }
 

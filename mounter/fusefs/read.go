@@ -107,7 +107,8 @@ func (fs *FS) fetch(ctx context.Context, r blockcache.Request) error {
 	if !n.has(r.Key.Version) {
 		return errMoved
 	}
-	got, after, err := fs.server.Fetch(ctx, uftp.Read{Path: path, Buf: r.Buf, Off: r.Off})
+	tick, at := fs.tick(), time.Now()
+	got, after, err := fs.server.Fetch(ctx, uftp.Read{Path: path, Buf: r.Buf, Off: r.Off, Ahead: r.Ahead})
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
 		return fs.lose(n, err)
@@ -123,6 +124,7 @@ func (fs *FS) fetch(ctx context.Context, r blockcache.Request) error {
 	case got < len(r.Buf):
 		return io.ErrUnexpectedEOF
 	}
+	n.confirm(after, tick, at)
 	return nil
 }
 

@@ -245,6 +245,14 @@ func (t *tree) path(n *node) (path string, ok bool) {
 	return t.pathOf(n)
 }
 
+// location returns the directory that n is in, nil if in none, and its name
+// there.
+func (t *tree) location(n *node) (dir *node, name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return n.parent, n.name
+}
+
 func (t *tree) pathOf(n *node) (path string, ok bool) {
 	var names []string
 	for ; n != t.root; n = n.parent {
