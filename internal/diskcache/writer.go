@@ -1,0 +1,141 @@
+package diskcache
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+)
+
+// put is bytes to be written.
+type put struct {
+	x    Content
+	off  int64
+	p    []byte
+	done func()
+}
+
+// Put offers bytes of x, which are at off, to be written behind the reader's
+// back, and reports whether they were taken. If so, p is not to be changed until
+// done was called; if not, the disk is slow or in trouble, or x is so young that
+// it could change without showing it.
+func (c *Cache) Put(x Content, off int64, p []byte, done func()) bool {
+	n := int64(len(p))
+	if n == 0 || time.Since(x.ModTime) < racy {
+		return false
+	}
+	if c.rest.resting(time.Now()) || !c.enqueue(put{x, off, p, done}) {
+		c.dropped.Add(n)
+		return false
+	}
+	return true
+}
+
+func (c *Cache) enqueue(w put) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := int64(len(w.p))
+	if c.closed || c.queued.Load()+n > c.cfg.Queue {
+		return false
+	}
+	select {
+	case c.queue <- w:
+		c.queued.Add(n)
+		return true
+	default:
+		return false
+	}
+}
+
+// write writes what was put, until Close.
+func (c *Cache) write() {
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	ready := false
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-tick.C:
+			c.tidy()
+		case w := <-c.queue:
+			ready = c.handle(w, ready)
+			c.queued.Add(-int64(len(w.p)))
+			w.done()
+		}
+	}
+}
+
+// handle writes one piece, or drops it. ready is whether the directory is known
+// to be there, before and after.
+func (c *Cache) handle(w put, ready bool) bool {
+	if c.rest.resting(time.Now()) {
+		c.dropped.Add(int64(len(w.p)))
+		return ready
+	}
+	if !ready {
+		if err := c.prepare(); err != nil {
+			c.dropped.Add(int64(len(w.p)))
+			if c.ctx.Err() == nil {
+				c.fail(err)
+			}
+			return false
+		}
+	}
+	s, err := c.acquire(w.x, true)
+	if err == nil {
+		err = c.store(s, w)
+		c.release(s)
+	}
+	if err != nil {
+		c.dropped.Add(int64(len(w.p)))
+	}
+	c.note(s, err)
+	return !errors.Is(err, fs.ErrNotExist) // or somebody has removed it
+}
+
+// drain lets go of what will not be written.
+func (c *Cache) drain() {
+	for {
+		select {
+		case w := <-c.queue:
+			c.queued.Add(-int64(len(w.p)))
+			w.done()
+		default:
+			return
+		}
+	}
+}
+
+// store writes one piece of s. The ledger is locked until it is written, so that
+// whoever counts finds all that was promised.
+func (c *Cache) store(s *stored, w put) error {
+	n := int64(len(w.p))
+	if !s.aligned(w.off, n) {
+		return nil
+	}
+	var sums [chunk / page * sumSize]byte
+	missing, err := s.missing(w.off, n, sums[:])
+	if err != nil || missing == 0 {
+		return err
+	}
+	// Of a file that does not fit, a part stays: in turns of reading it all,
+	// what was used longest ago would always be what is wanted next.
+	have, err := s.bytes()
+	if err != nil || have+missing > c.cfg.Budget/2 {
+		c.dropped.Add(n)
+		return err
+	}
+	// The index, or the file system's list of pieces, may grow by a block.
+	locked, err := c.ledger.promise(c.ctx, missing+page)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = locked.Close() }()
+	if err := s.write(w.p, w.off, sums[:]); err != nil {
+		return err
+	}
+	c.rest.over()
+	c.stored.Add(n)
+	s.touch()
+	return nil
+}
