@@ -24,6 +24,9 @@ const (
 	envUser     = "UFTP_USER"
 	envPassword = "UFTP_PASSWORD"
 	envToken    = "UFTP_TOKEN" //nolint:gosec // a name
+
+	envSSHAgent  = "SSH_AUTH_SOCK"
+	envOIDCAgent = "OIDC_SOCK"
 )
 
 func helpCredentials() *cobra.Command {
@@ -33,15 +36,19 @@ func helpCredentials() *cobra.Command {
 		Long: `csi-uftp authenticates you at the auth server in one of these ways.
 
 User name and password:
-  --user NAME, or $UFTP_USER; the password is in $UFTP_PASSWORD, or asked for.
+  --user NAME, or $UFTP_USER; the password is in $UFTP_PASSWORD, in the first
+  line of --password-file FILE, or asked for.
 
 SSH key, whose public half is in ~/.ssh/authorized_keys on the server:
   --user NAME --identity FILE. If the key has a passphrase, it is in
   $UFTP_PASSWORD, or asked for.
 
+  If an SSH agent holds the key: --user NAME --ssh-agent. With --identity FILE,
+  the public key in FILE or FILE.pub chooses among the agent's.
 Bearer token (OAuth, OIDC, or issued by the auth server):
   --token-file FILE, or the token in $UFTP_TOKEN. The file is read again
-  whenever a token is needed.
+  whenever a token is needed. From an oidc-agent: --oidc-account ACCOUNT.
+Nobody: --anonymous, for what others share with everybody.
 
 All of that can be in the URL instead:
   uftp://user:password@host:port/rest/auth/NAME:/path
@@ -66,6 +73,8 @@ If the auth server's certificate is from a CA that your system does not know:
 // to a server.
 type remoteFlags struct {
 	user, identity, tokenFile, caFile string
+	passwordFile, oidcAccount         string
+	sshAgent, anonymous               bool
 	attributes                        attributeFlags
 	flags                             *pflag.FlagSet // all of the command
 }
@@ -76,6 +85,10 @@ func (f *remoteFlags) add(flags *pflag.FlagSet, accept func(volume.Attribute) bo
 	flags.StringVarP(&f.user, "user", "u", "", "user `NAME` on the server (default $UFTP_USER)")
 	flags.StringVarP(&f.identity, "identity", "i", "", "private SSH key `FILE` to authenticate with")
 	flags.StringVar(&f.tokenFile, "token-file", "", "`FILE` with a bearer token to authenticate with")
+	flags.StringVar(&f.passwordFile, "password-file", "", "`FILE` whose first line is the password, or the passphrase of the key")
+	flags.BoolVar(&f.sshAgent, "ssh-agent", false, "authenticate with a key in the SSH agent of $"+envSSHAgent)
+	flags.StringVarP(&f.oidcAccount, "oidc-account", "O", "", "authenticate with a token for this `ACCOUNT` of the oidc-agent of $"+envOIDCAgent)
+	flags.BoolVar(&f.anonymous, "anonymous", false, "authenticate as nobody")
 	flags.StringVar(&f.caFile, "ca-file", "", "PEM `FILE` with the CA certificate of the auth server")
 	f.attributes.add(flags, accept)
 }
@@ -159,16 +172,32 @@ func (f *remoteFlags) caBundle() ([]byte, error) {
 
 // credential chooses one as helpCredentials says.
 func (a *app) credential(u uftpfs.URL, f *remoteFlags) (uftp.Credential, error) {
+	if name, password, ok := strings.Cut(f.user, ":"); ok { // as other UFTP clients have it
+		f.user, u.Password = name, uftp.Secret(password)
+		a.warnOfSecret("on the command line")
+	}
 	user := cmp.Or(f.user, u.User, os.Getenv(envUser))
 	identity, err := identityFile(f.identity, u.Identity)
 	if err != nil {
 		return nil, err
 	}
+	secret := u.Password
+	if f.passwordFile != "" {
+		if secret, err = readSecret(f.passwordFile); err != nil {
+			return nil, err
+		}
+	}
 	switch {
+	case f.anonymous:
+		return uftp.Anonymous{}, nil
 	case f.tokenFile != "":
 		return uftp.TokenFile{Path: f.tokenFile}, nil
+	case f.oidcAccount != "":
+		return uftp.OIDCAgent{Account: f.oidcAccount, Socket: os.Getenv(envOIDCAgent)}, nil
+	case f.sshAgent:
+		return agentKey(user, identity)
 	case f.identity != "":
-		return a.sshKey(user, identity, u.Password)
+		return a.sshKey(user, identity, secret)
 	case u.Token != "":
 		return uftp.BearerToken{Token: u.Token}, nil
 	case u.TokenFile != "":
@@ -176,14 +205,46 @@ func (a *app) credential(u uftpfs.URL, f *remoteFlags) (uftp.Credential, error) 
 	case u.TokenEnv != "":
 		return uftp.TokenEnv{Name: u.TokenEnv}, nil
 	case u.Identity != "":
-		return a.sshKey(user, identity, u.Password)
+		return a.sshKey(user, identity, secret)
 	case f.user == "" && u.User == "" && os.Getenv(envToken) != "":
 		return uftp.TokenEnv{Name: envToken}, nil
 	case user == "":
 		return nil, fmt.Errorf("%w: no credential given", uftp.ErrAuth)
 	}
-	password, err := a.secret(u.Password, "Password of "+user+": ")
+	password, err := a.secret(secret, "Password of "+user+": ")
 	return uftp.UsernamePassword{Username: user, Password: password}, err
+}
+
+// warnOfSecret tells that a secret is where others can see it.
+func (a *app) warnOfSecret(where string) {
+	fmt.Fprintf(a.stderr, "csi-uftp: warning: a secret %s can be seen by other users of this machine; see \"csi-uftp help credentials\"\n", where)
+}
+
+// readSecret returns the first line of a file.
+func readSecret(file string) (uftp.Secret, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // the user names it
+	if err != nil {
+		return "", usageErrorf("--password-file: %v", err)
+	}
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	return uftp.Secret(bytes.TrimRight(line, "\r")), nil
+}
+
+// agentKey is a key in the SSH agent, chosen by the public key beside or in file.
+func agentKey(user, file string) (uftp.Credential, error) {
+	if user == "" {
+		return nil, usageErrorf("an SSH key needs the user's name: give --user NAME or set %s", envUser)
+	}
+	c := uftp.SSHAgent{Username: user, Socket: os.Getenv(envSSHAgent)}
+	if file == "" {
+		return c, nil
+	}
+	text, err := os.ReadFile(strings.TrimSuffix(file, ".pub") + ".pub") //nolint:gosec // the user names it
+	if err != nil {
+		return nil, usageErrorf("--identity: the agent's key is chosen by a public key: %v", err)
+	}
+	c.PublicKey = string(text)
+	return c, nil
 }
 
 // identityFile returns the path of the key: the flag's, or the URL's, which may

@@ -140,12 +140,9 @@ func setFlags(flags *pflag.FlagSet, known func(string) bool, from map[string]str
 // knownFlags reports which names are flags of some command below root.
 func knownFlags(root *cobra.Command) func(string) bool {
 	return func(name string) bool {
-		for _, cmd := range root.Commands() {
-			if cmd.Flags().Lookup(name) != nil {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(root.Commands(), func(cmd *cobra.Command) bool {
+			return cmd.Flags().Lookup(name) != nil || knownFlags(cmd)(name)
+		})
 	}
 }
 

@@ -154,7 +154,9 @@ func (a *app) oneTimeTarget(f *mountFlags) (target, error) {
 // environment nor our files: a token that lies there is read now.
 func sealable(ctx context.Context, access uftp.Access) ([]byte, error) {
 	switch access.Credential.(type) {
-	case uftp.TokenFile, uftp.TokenEnv:
+	case uftp.SSHAgent:
+		return nil, usageErrorf("a mount outlives what an SSH agent signs; give --identity")
+	case uftp.TokenFile, uftp.TokenEnv, uftp.OIDCAgent:
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://localhost/", nil)
 		if err != nil {
 			return nil, err

@@ -26,7 +26,7 @@ func (a *app) parsePlace(operand string) (place, error) {
 	if strings.Contains(operand, "://") {
 		u, err := uftpfs.ParseURL(operand)
 		if err == nil && u.HasSecret() {
-			fmt.Fprintln(a.stderr, `csi-uftp: warning: a secret in a URL can be seen by other users of this machine; see "csi-uftp help credentials"`)
+			a.warnOfSecret("in a URL")
 		}
 		return place{url: u, remote: true}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"path"
 	"slices"
@@ -61,16 +62,58 @@ func (a *app) withRemotes(ctx context.Context, places []place, flags *remoteFlag
 		return err
 	}
 	cfg := clientConfig(t.spec, t.access)
-	cfg.BaseDir, cfg.Logger, cfg.ReadOnly, cfg.MaxSessions = base, logger, !u.write, max(1, u.sessions)
-	c, err := uftp.New(cfg)
+	cfg.Logger, cfg.ReadOnly, cfg.MaxSessions = logger, !u.write, max(1, u.sessions)
+	c, at, err := connect(ctx, cfg, starts(t.spec.AuthURL, paths, base, names))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	if err := c.Connect(ctx); err != nil {
-		return err
+	return f(ctx, &remote{Client: c, base: at.base, names: at.names, label: path.Base(t.spec.AuthURL)})
+}
+
+// start is where a session may begin: its base directory, the operands relative
+// to it, and the one file in it that is shared.
+type start struct {
+	base       string
+	names      []string
+	sharedFile string
+}
+
+// starts are the places to try. For what others share there are several: whether
+// it is a file, a directory, or something in it, only the server knows.
+func starts(authURL string, paths []string, base string, names []string) []start {
+	above := start{base: base, names: names}
+	if !strings.Contains(authURL, "/rest/access/") || len(paths) > 1 {
+		return []start{above}
 	}
-	return f(ctx, &remote{Client: c, base: base, names: names, label: path.Base(t.spec.AuthURL)})
+	itself := start{base: path.Clean(paths[0]), names: []string{"."}}
+	if strings.HasSuffix(paths[0], "/") {
+		return []start{itself}
+	}
+	return []start{above, itself, {base: base, names: names, sharedFile: names[0]}}
+}
+
+// connect returns a client at the first place that is there.
+func connect(ctx context.Context, cfg uftp.Config, places []start) (*uftp.Client, start, error) {
+	var first error
+	for _, at := range places {
+		cfg.BaseDir, cfg.SharedFile = at.base, at.sharedFile
+		c, err := uftp.New(cfg)
+		if err != nil {
+			return nil, start{}, err
+		}
+		if err = c.Connect(ctx); err == nil {
+			return c, at, nil
+		}
+		err = errors.Join(err, c.Close())
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, start{}, err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, start{}, first
 }
 
 // commonBase returns the deepest directory above all paths, and the paths

@@ -79,7 +79,7 @@ tells how. Start with
 		}
 	}
 	add(people, newMount(a), newUnmount(), newCp(a), newSync(a), newLs(a), newFind(a), newStat(a), newCat(a),
-		newMkdir(a), newMv(a), newRm(a), newChecksum(a), newAuth(a), newURL(a), newTestserver(a))
+		newMkdir(a), newMv(a), newRm(a), newChecksum(a), newShare(a), newAuth(a), newInfo(a), newIssueToken(a), newURL(a), newTestserver(a))
 	add(services, newNode(a), newController(a), newKeeper(a))
 	root.AddCommand(newWorker(a), newVersion(a), helpCredentials(), helpConfig(), helpExitCodes())
 	a.knownFlag = knownFlags(root)
@@ -89,7 +89,11 @@ tells how. Start with
 // readConfig reads the configuration for commands that talk to servers, and sets
 // their flags to the defaults in it.
 func (a *app) readConfig(cmd *cobra.Command) (err error) {
-	if cmd.GroupID != "people" || cmd.Name() == "testserver" {
+	top := cmd
+	for top.HasParent() && top.Parent().HasParent() {
+		top = top.Parent()
+	}
+	if top.GroupID != "people" || top.Name() == "testserver" {
 		return nil
 	}
 	if a.config, err = loadConfig(); err != nil {

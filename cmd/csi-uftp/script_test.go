@@ -32,8 +32,9 @@ func TestMain(m *testing.M) {
 //
 //	$URL     uftp://127.0.0.1:PORT/rest/auth/TEST
 //	$CA      its CA certificate, a file
-//	$KEY     the private key, a file
+//	$KEY     the private key, a file; its public half is beside it
 //
+// an SSH agent with that key, an oidc-agent with the account "demo"
 // and, beside testscript's own, the commands
 //
 //	exits CODE PROGRAM ARG...   PROGRAM ends with this exit code
@@ -79,7 +80,7 @@ func setupScript(t *testing.T, env *testscript.Env) error {
 	}
 	s, err := uftptest.New(uftptest.Config{
 		Dir: served, Logger: slog.New(slog.DiscardHandler),
-		MaxConnections: 100, // the slot of a session that ended is free some seconds later
+		Sharing: true, MaxConnections: 100, // the slot of a session that ended is free some seconds later
 		Users: []uftptest.User{{
 			Name: "demo", Password: "demo-password", Tokens: []string{"demo-token"},
 			Keys: []string{string(ssh.MarshalAuthorizedKey(sshPublic))},
@@ -100,9 +101,15 @@ func setupScript(t *testing.T, env *testscript.Env) error {
 	if err := os.WriteFile(key, pem.EncodeToMemory(block), 0o600); err != nil {
 		return err
 	}
+	if err := os.WriteFile(key+".pub", ssh.MarshalAuthorizedKey(sshPublic), 0o600); err != nil {
+		return err
+	}
 	env.Setenv("URL", strings.Replace(s.AuthURL(), "https://", "uftp://", 1))
 	env.Setenv("CA", ca)
 	env.Setenv("KEY", key)
+	if err := setupAgents(env, private); err != nil {
+		return err
+	}
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("TZ", "UTC")
 	return nil
