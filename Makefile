@@ -16,13 +16,16 @@ PACKAGES  := ca-certificates gcc libc6-dev git sqlite3 rsync tar fuse3 util-linu
 # The Python clients that test/pyclients.sh installs; the tests look there.
 export UFTP_PYCLIENTS ?= $(CURDIR)/build/pyclients
 
-.PHONY: help build test fuse-test sanity demo lint fuzz image image-tar clean packages
+.PHONY: help build man test fuse-test sanity demo lint fuzz image image-tar clean packages
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the static binary, bin/csi-uftp
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/csi-uftp ./cmd/csi-uftp
+
+man: build ## the manual pages, build/man
+	bin/csi-uftp man build/man
 
 packages:
 	@test/packages.sh $(PACKAGES)

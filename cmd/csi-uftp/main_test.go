@@ -116,6 +116,24 @@ func TestWithColon(t *testing.T) {
 	}
 }
 
+func TestSplitMountURL(t *testing.T) {
+	for _, tt := range []struct{ url, remote, dir string }{
+		{"uftpmount://u:p@h:1/rest/auth/T:/a==/mnt", "uftp://u:p@h:1/rest/auth/T:/a", "/mnt"},
+		{"uftpmount://h/rest/auth/T:==/mnt/a%20b?token=@x==", "uftp://h/rest/auth/T:?token=@x==", "/mnt/a b"},
+		{"uftpmount://h/rest/auth/T:/a==b==m", "uftp://h/rest/auth/T:/a==b", "m"},
+	} {
+		got, err := splitMountURL([]string{tt.url})
+		if err != nil || got[0] != tt.remote || got[1] != tt.dir {
+			t.Errorf("%s: %q, %v", tt.url, got, err)
+		}
+	}
+	for _, args := range [][]string{{"uftpmount://h/rest/auth/T:/a"}, {"uftpmount://h/rest/auth/T:/a=="}, {"uftpmount://h/rest/auth/T:/a==/m", "/n"}} {
+		if _, err := splitMountURL(args); err == nil {
+			t.Errorf("%q is accepted", args)
+		}
+	}
+}
+
 func TestKebab(t *testing.T) {
 	for name, want := range map[string]string{"InclusiveRange": "inclusive-range", "CRLF": "crlf", "CleanFEAT": "clean-feat",
 		"WorkingSIZE": "working-size", "UTF8": "utf8", "NoDelay": "no-delay", "HTTPProxy": "http-proxy"} {

@@ -37,11 +37,13 @@ type mountFlags struct {
 func newMount(a *app) *cobra.Command {
 	var f mountFlags
 	cmd := &cobra.Command{
-		Use:   "mount URL DIR\n  csi-uftp mount --server HOST:PORT DIR",
+		Use:   "mount URL DIR\n  csi-uftp mount uftpmount://…==DIR\n  csi-uftp mount --server HOST:PORT DIR",
 		Short: "Mount a directory of a UFTP server",
 		Long: `Mounts a directory of a UFTP server on DIR, an existing directory, and serves it
 until it gets SIGINT (Ctrl-C) or SIGTERM, or until DIR is unmounted. What was
 written is on the server when the program that wrote it has closed the file.
+
+A uftpmount:// URL, as PyFilesystem has it, says both: …:/data==/mnt.
 
 The URL's query may hold any of the flags below by its attribute name, as
 ?readOnly=true&cacheSize=1Gi.
@@ -58,12 +60,19 @@ fails when the server has been away.`,
 				return exactArgs()(cmd, args)
 			case f.server != "":
 				return exactArgs("DIR")(cmd, args)
+			case len(args) > 0 && strings.HasPrefix(args[0], mountScheme):
+				_, err := splitMountURL(args)
+				return err
 			}
 			return exactArgs("URL", "DIR")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.resume {
 				return a.resumeMount(cmd.Context(), f.logFile)
+			}
+			args, err := splitMountURL(args)
+			if err != nil {
+				return err
 			}
 			job, err := a.mountJob(cmd.Context(), args, &f)
 			if err != nil {

@@ -61,7 +61,8 @@ tells how. Start with
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetCompletionCommandGroupID("people")
+	root.SetHelpCommandGroupID("people")
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{err.Error(), cmd.CommandPath()}
@@ -75,13 +76,14 @@ tells how. Start with
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
+			a.complete(c)
 			root.AddCommand(c)
 		}
 	}
 	add(people, newMount(a), newUnmount(), newCp(a), newSync(a), newLs(a), newFind(a), newStat(a), newCat(a),
 		newMkdir(a), newMv(a), newRm(a), newChecksum(a), newShare(a), newAuth(a), newInfo(a), newIssueToken(a), newURL(a), newTestserver(a))
 	add(services, newNode(a), newController(a), newKeeper(a))
-	root.AddCommand(newWorker(a), newVersion(a), helpCredentials(), helpConfig(), helpExitCodes())
+	root.AddCommand(newWorker(a), newVersion(a), newMan(), helpCredentials(), helpConfig(), helpExitCodes())
 	a.knownFlag = knownFlags(root)
 	return root
 }
