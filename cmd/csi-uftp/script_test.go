@@ -39,14 +39,32 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE PROGRAM ARG...   PROGRAM ends with this exit code
 //	waitfor FILE TEXT           FILE comes to contain TEXT within a minute
+//	given served                what is in "served" belongs to the server's user
 //
 // and the condition [fuse].
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+	params := scriptParams(t, uftptest.New)
+	params.Dir = "testdata/script"
+	testscript.Run(t, params)
+}
+
+// TestScriptsReal runs the scripts about files against the real UFTPD.
+func TestScriptsReal(t *testing.T) {
+	uftptest.StartReal(t, uftptest.Config{}) // skips, and says why
+	params := scriptParams(t, func(cfg uftptest.Config) (*uftptest.Server, error) {
+		return uftptest.StartReal(t, cfg), nil
+	})
+	for _, name := range []string{"cat", "config", "cp", "files", "ls", "sync"} {
+		params.Files = append(params.Files, "testdata/script/"+name+".txtar")
+	}
+	testscript.Run(t, params)
+}
+
+func scriptParams(t *testing.T, start func(uftptest.Config) (*uftptest.Server, error)) testscript.Params {
+	return testscript.Params{
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup:               func(env *testscript.Env) error { return setupScript(t, env) },
+		Setup:               func(env *testscript.Env) error { return setupScript(t, env, start) },
 		Condition: func(cond string) (bool, error) {
 			if cond != "fuse" {
 				return false, errors.New("unknown condition")
@@ -57,11 +75,24 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   scriptExits,
 			"waitfor": scriptWaitFor,
+			"given":   scriptGiven,
 		},
-	})
+	}
 }
 
-func setupScript(t *testing.T, env *testscript.Env) error {
+// scriptServer is the key of a script's server.
+type scriptServer struct{}
+
+// given SERVED: what the script has put there belongs to the server's user.
+func scriptGiven(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 || args[0] != "served" {
+		ts.Fatalf("usage: given served")
+	}
+	own := ts.Value(scriptServer{}).(func())
+	own()
+}
+
+func setupScript(t *testing.T, env *testscript.Env, start func(uftptest.Config) (*uftptest.Server, error)) error {
 	served := filepath.Join(env.WorkDir, "served")
 	if err := os.MkdirAll(served, 0o755); err != nil {
 		return err
@@ -78,7 +109,7 @@ func setupScript(t *testing.T, env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	s, err := uftptest.New(uftptest.Config{
+	s, err := start(uftptest.Config{
 		Dir: served, Logger: slog.New(slog.DiscardHandler),
 		Sharing: true, MaxConnections: 100, // the slot of a session that ended is free some seconds later
 		Users: []uftptest.User{{
@@ -104,6 +135,8 @@ func setupScript(t *testing.T, env *testscript.Env) error {
 	if err := os.WriteFile(key+".pub", ssh.MarshalAuthorizedKey(sshPublic), 0o600); err != nil {
 		return err
 	}
+	s.Chown(t)
+	env.Values[scriptServer{}] = func() { s.Chown(t) }
 	env.Setenv("URL", strings.Replace(s.AuthURL(), "https://", "uftp://", 1))
 	env.Setenv("CA", ca)
 	env.Setenv("KEY", key)
