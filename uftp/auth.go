@@ -83,6 +83,8 @@ type Login struct {
 	Host     string
 	Port     int
 	Password Secret
+
+	key Secret // of data connections
 }
 
 // Addresses returns host:port for each host of l, for [net.Dial], in the order

@@ -45,6 +45,18 @@ type Config struct {
 	ClientAddress string        // addresses UFTPD shall accept; "" is ours as the auth service sees it
 	HTTPTimeout   time.Duration // of one request to the auth service; default Authenticate's, or half of IOTimeout if that is less, but not below 5 s
 
+	// Encryption of data connections: EncryptionAES, EncryptionBlowfish, or ""
+	// for none. Names, sizes and passwords are never encrypted there. Compress
+	// sends what is transferred through gzip. Streams is how many TCP streams a
+	// data connection has, at most what the server allows (often 4); it does not
+	// go together with Encryption. In each of these modes a transfer opens a data
+	// connection of its own, which costs three round trips.
+	Encryption string
+	Compress   bool
+	Streams    int
+
+	// EncryptionKey is the key that belongs to Login, as [AuthRequest] has it.
+	EncryptionKey Secret
 	// Login, if not nil, is the result of an authentication made elsewhere; then
 	// the auth service is never asked, and when the one-time password has died
 	// (some seconds after the last session ended) operations fail with ErrAuth.
@@ -149,12 +161,17 @@ func New(cfg Config) (*Client, error) {
 			Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4,
 		}}).DialContext
 	}
+	coding, err := newCoding(cfg)
+	if err != nil {
+		return nil, wrapError("new client", "", err)
+	}
 	access := cfg.Access
 	cfg.Access = Access{}
 	c := &Client{cfg: cfg, access: &access}
-	c.dialer = &dialer{dial: cfg.Dial, timeout: cfg.DialTimeout, stall: cfg.IOTimeout / 4, linger: finishTime, late: newLateWrites()}
+	c.dialer = &dialer{dial: cfg.Dial, timeout: cfg.DialTimeout, stall: cfg.IOTimeout / 4, linger: finishTime, late: newLateWrites(), coding: coding}
 	if cfg.Login != nil {
 		l := *cfg.Login
+		l.key = cfg.EncryptionKey
 		c.login = &l
 	}
 	c.pool = newPool(c.openSession, cfg.MaxSessions, cfg.IdleTimeout, cfg.Logger)

@@ -20,6 +20,10 @@ func (c *Client) ReadAt(ctx context.Context, path string, p []byte, off int64) (
 	if len(p) == 0 {
 		return 0, nil
 	}
+	if !c.dialer.coding.plain() {
+		n, _, err := c.codedFetch(ctx, clean, Read{Path: path, Off: off, Buf: p}, false)
+		return n, err
+	}
 	n := 0
 	err = c.do(ctx, operation{name: opRead, path: path, data: true}, func(s *session) error {
 		n, err = s.readAt(clean, p, off)
@@ -49,6 +53,9 @@ func (c *Client) Fetch(ctx context.Context, r Read) (n int, after Info, err erro
 	clean, err := checkRange(r.Path, len(r.Buf), r.Off)
 	if err != nil {
 		return 0, Info{}, wrapError(opRead, r.Path, err)
+	}
+	if !c.dialer.coding.plain() {
+		return c.codedFetch(ctx, clean, r, true)
 	}
 	short := false
 	err = c.do(ctx, operation{name: opRead, path: r.Path, data: true}, func(s *session) error {
@@ -84,6 +91,9 @@ func (c *Client) WriteAt(ctx context.Context, path string, p []byte, off int64) 
 		return 0, nil
 	}
 	err = c.do(ctx, operation{name: "write", path: path, data: true, writes: true, fills: clean}, func(s *session) error {
+		if s.codec != nil {
+			return s.writeCoded(clean, p, off)
+		}
 		return s.writeAt(clean, p, off)
 	})
 	if err != nil {
@@ -109,7 +119,12 @@ func (c *Client) Create(ctx context.Context, path string) error {
 		i, _, err := s.stat(p)
 		return absent(err, err == nil && !i.IsDir() && i.Size == 0, false)
 	}}
-	return c.do(ctx, op, func(s *session) error { return s.create(p) })
+	return c.do(ctx, op, func(s *session) error {
+		if s.codec != nil {
+			return s.createCoded(p)
+		}
+		return s.create(p)
+	})
 }
 
 // Hash returns the hash, in lower-case hex, of n bytes at off as the server

@@ -92,10 +92,13 @@ func (c *Client) password(ctx context.Context) (l Login, fresh bool, err error) 
 	}
 	access, accesses := *c.access, c.accesses
 	c.mu.Unlock()
+	coding := c.dialer.coding
+	key := coding.newKey()
 	l, err = Authenticate(ctx, AuthRequest{
 		AuthURL: c.cfg.AuthURL, Access: access, Insecure: c.cfg.Insecure,
 		BaseDir: c.cfg.BaseDir, SharedFile: c.cfg.SharedFile, Persistent: true,
 		Group: c.cfg.Group, UserPreferences: c.cfg.UserPreferences,
+		Compress: coding.compress, EncryptionKey: []byte(key), EncryptionAlgorithm: coding.algorithm,
 		ClientAddress: c.cfg.ClientAddress, HTTPTimeout: c.authTime(), Dial: c.cfg.Dial,
 	})
 	c.mu.Lock()
@@ -107,6 +110,7 @@ func (c *Client) password(ctx context.Context) (l Login, fresh bool, err error) 
 		}
 		return Login{}, false, err
 	}
+	l.key = key
 	c.login, c.refused = &l, nil
 	c.auths++
 	return l, true, nil

@@ -43,7 +43,11 @@ func (c *Client) List(ctx context.Context, dir string) ([]Info, error) {
 	}
 	var entries []Info
 	err = c.do(ctx, operation{name: "list", path: dir}, func(s *session) error {
-		entries, err = s.list(p)
+		list := s.list
+		if s.codec != nil {
+			list = s.listCoded
+		}
+		entries, err = list(p)
 		return err
 	})
 	return entries, err

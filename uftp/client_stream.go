@@ -29,7 +29,11 @@ func (c *Client) Get(ctx context.Context, path string) (io.ReadCloser, Info, err
 			return &refusal{cause: syscall.EISDIR}
 		}
 		d.session = s
-		d.conn, d.left, err = s.startGet(p)
+		start := s.startGet
+		if s.codec != nil {
+			start = s.startGetCoded
+		}
+		d.conn, d.left, err = start(p)
 		info.Size = d.left
 		return err
 	})
@@ -176,7 +180,11 @@ func (c *Client) Put(ctx context.Context, path string, r io.Reader) (int64, erro
 	var n int64
 	err = c.do(ctx, operation{name: "put", path: path, data: true, writes: true, fills: p}, func(s *session) error {
 		var started bool
-		n, started, err = s.put(p, r)
+		put := s.put
+		if s.codec != nil {
+			put = s.replaceCoded
+		}
+		n, started, err = put(p, r)
 		if err != nil && started {
 			return &final{err}
 		}

@@ -96,7 +96,7 @@ func local(tb testing.TB, s *uftptest.Server, name string) []byte {
 
 func TestOperations(t *testing.T) {
 	t.Parallel()
-	uftptest.Each(t, uftptest.Config{}, testOperations)
+	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) { testOperations(t, s) })
 }
 
 // TestQuirks does the same with what other servers do otherwise.
@@ -120,8 +120,8 @@ func TestQuirks(t *testing.T) {
 	}
 }
 
-func testOperations(t *testing.T, s *uftptest.Server) {
-	c := open(t, s)
+func testOperations(t *testing.T, s *uftptest.Server, options ...func(*uftp.Config)) {
+	c := open(t, s, options...)
 	ctx := t.Context()
 	check(t, c.Connect(ctx))
 

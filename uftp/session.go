@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,8 @@ type dialer struct {
 	stall   time.Duration // longest silence of a server that should speak
 	linger  time.Duration // finishTime
 
-	late *lateWrites // of lost sessions
+	late   *lateWrites // of lost sessions
+	coding coding
 
 	passive   atomic.Bool // use PASV and its address: EPSV's port was refused
 	inclusive atomic.Bool // the end of a RANG is part of it, as we found out
@@ -42,6 +44,7 @@ type session struct {
 	lib       *ftp.ServerConn // shares ctl
 	host      string          // address of the control connection's far end
 	keepAlive bool            // the server keeps data connections
+	codec     *codec          // of data connections that are not plain, which it does not keep
 	rfcRang   bool            // the server says that the end of a RANG is part of it
 
 	idleSince time.Time // owned by the pool
@@ -94,7 +97,7 @@ func (d *dialer) login(ctx context.Context, l Login) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{dialer: d, ctl: newControl(conn, d.timeout, &d.trips)}
+	s := &session{dialer: d, ctl: newControl(conn, d.timeout, &d.trips), codec: d.coding.newCodec(l.key)}
 	s.life, s.end = context.WithCancel(context.Background())
 	err = s.run(ctx, func() error { return s.greet(l.Password) })
 	if err != nil {
@@ -144,12 +147,12 @@ func (s *session) greet(password Secret) error {
 		}
 		return err
 	}
-	replies, err := s.exchange("FEAT", "KEEP-ALIVE true", "OPTS SENDFILE_ENABLED true", "STAT F .")
+	replies, err := s.exchange("FEAT", "KEEP-ALIVE "+strconv.FormatBool(s.codec == nil), "OPTS SENDFILE_ENABLED true", "STAT F .")
 	if err != nil {
 		return err
 	}
 	s.rfcRang = hasInclusiveRanges(replies[0].body)
-	s.keepAlive = replies[1].code == 200
+	s.keepAlive = replies[1].code == 200 && s.codec == nil
 	return replies[3].want(211)
 }
 
