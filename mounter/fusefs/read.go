@@ -40,6 +40,55 @@ func (fs *FS) Read(interrupt <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
 
+// ReadView is Read without a copy, where all that was asked for can be had from
+// the cache's memory: it sets v to it, which the caller releases. If not it
+// returns false, and Read does it.
+func (fs *FS) ReadView(interrupt <-chan struct{}, in *fuse.ReadIn, v *blockcache.View) (fuse.Status, bool) {
+	ctx, done := fs.request(interrupt)
+	defer done()
+	h, err := fs.handles.file(in.Fh)
+	if err != nil {
+		return fs.status("read", in.NodeId, "", err), true
+	}
+	off, err := signed(in.Offset)
+	if err != nil {
+		return fs.status("read", in.NodeId, "", err), true
+	}
+	version, err := fs.clean(h)
+	if err != nil {
+		return 0, false
+	}
+	want := max(0, min(int64(in.Size), version.Size-off))
+	got, err := h.reader.View(ctx, blockcache.Key{File: h.n.id, Version: version}, off, want, v)
+	switch {
+	case err == nil && got == want:
+		return fuse.OK, true
+	case err == nil:
+		v.Release()
+		return 0, false
+	case errors.Is(err, errMoved), errors.Is(err, blockcache.ErrStale):
+		return 0, false
+	}
+	return fs.status("read", in.NodeId, "", err), true
+}
+
+// errDirty means that what the server has is not all of a file.
+var errDirty = errors.New("dirty")
+
+// clean returns the version of h's file, if it is what the server has.
+func (fs *FS) clean(h *handle) (blockcache.Version, error) {
+	_, place := fs.tree.status(h.n)
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	switch {
+	case h.epoch != h.n.epoch || place == Lost:
+		return blockcache.Version{}, errStale
+	case fs.spool.Dirty(h.n.id):
+		return blockcache.Version{}, errDirty
+	}
+	return h.n.version(), nil
+}
+
 // read returns the file as it is at one moment of the call: the server's
 // content with the dirty data over it.
 func (fs *FS) read(ctx context.Context, h *handle, p []byte, off int64) (int, error) {

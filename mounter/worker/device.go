@@ -95,6 +95,15 @@ func (d *device) write(b []byte) error {
 	}
 }
 
+// writev writes pieces as one reply.
+func (d *device) writev(pieces [][]byte) error {
+	for {
+		if _, err := unix.Writev(d.fd.Int(), pieces); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
 // notify writes what is no reply, which may also come after the end: then
 // nobody is there to be told. It must be nothing that waits.
 func (d *device) notify(b []byte) error {

@@ -37,17 +37,19 @@ const (
 // so that requests can live in memory that outlasts the process.
 type loop struct {
 	ps   *fuse.ProtocolServer
+	view viewer // nil if the file system has none
 	log  *slog.Logger
 	pool struct{ request, small, medium, large bufferPool }
 
-	dev *device
+	views views
+	dev   *device
 
 	group sync.WaitGroup // readers and handlers
 
 	mu           sync.Mutex // guards what follows
 	room         sync.Cond  // waiting got shorter, or the loop stops
 	readers      int
-	active       map[uint64]struct{} // unique of each request being handled
+	active       map[uint64]*request // being handled, by unique
 	activeBytes  int
 	waiting      []*request
 	waitingBytes int
@@ -59,8 +61,9 @@ func newLoop(fs fuse.RawFileSystem, log *slog.Logger) *loop {
 	l := &loop{
 		ps:     fuse.NewProtocolServer(fs, options(log)),
 		log:    log,
-		active: make(map[uint64]struct{}),
+		active: make(map[uint64]*request),
 	}
+	l.view, _ = fs.(viewer)
 	l.room.L = &l.mu
 	l.pool.request.size = requestBuffer
 	l.pool.small.size = smallReply
@@ -230,7 +233,10 @@ func (l *loop) fits(r *request) bool {
 }
 
 func (l *loop) start(r *request) {
-	l.active[r.unique()] = struct{}{}
+	l.active[r.unique()] = r
+	if l.view != nil && r.opcode() == opRead {
+		r.interrupt = make(chan struct{})
+	}
 	l.activeBytes += r.cost()
 }
 
@@ -273,7 +279,7 @@ func (l *loop) readAgain() bool {
 
 // handleUrgent deals with FORGET and INTERRUPT.
 func (l *loop) handleUrgent(r *request) {
-	if r.opcode() == opInterrupt && l.interruptWaiting(r.interrupted()) {
+	if r.opcode() == opInterrupt && l.interruptOurs(r.target()) {
 		l.release(r)
 		return
 	}
@@ -281,10 +287,18 @@ func (l *loop) handleUrgent(r *request) {
 	l.release(r)
 }
 
-// interruptWaiting answers a request that nobody has begun to handle.
-func (l *loop) interruptWaiting(unique uint64) bool {
+// interruptOurs interrupts a request that go-fuse does not know: it answers one
+// that nobody has begun to handle, and tells the handler of a READ.
+func (l *loop) interruptOurs(unique uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if r := l.active[unique]; r != nil && r.interrupt != nil {
+		if !r.interrupted {
+			r.interrupted = true
+			close(r.interrupt)
+		}
+		return true
+	}
 	for i, r := range l.waiting {
 		if r.unique() == unique {
 			l.takeWaiting(i)
@@ -298,12 +312,16 @@ func (l *loop) interruptWaiting(unique uint64) bool {
 
 // interrupt tells the handler of a request that nobody waits for it.
 func (l *loop) interrupt(unique uint64) {
+	l.interruptOurs(unique)
 	out := make([]byte, smallReply)
 	l.ps.HandleRequest([][]byte{interruptRequest(unique)}, [][]byte{out})
 }
 
 // handle runs a request and replies.
 func (l *loop) handle(r *request) {
+	if l.readView(r) {
+		return
+	}
 	pool := l.replyPool(r.replySize())
 	out := pool.get()
 	defer pool.put(out)
@@ -328,12 +346,15 @@ func (l *loop) replyPool(size int) *bufferPool {
 
 // reply writes b to the device. Writers do not exclude one another: the kernel
 // takes each reply whole.
-func (l *loop) reply(b []byte) {
-	switch err := l.dev.write(b); {
+func (l *loop) reply(b []byte) { l.written(l.dev.write(b), len(b)) }
+
+// written looks at how a reply of n bytes went.
+func (l *loop) written(err error, n int) {
+	switch {
 	case err == nil, ended(err):
 	case errors.Is(err, syscall.ENOENT): // interrupted or aborted meanwhile: nobody waits
 	default:
-		l.log.Error("writing a reply", "err", err, "bytes", len(b))
+		l.log.Error("writing a reply", "err", err, "bytes", n)
 	}
 }
 

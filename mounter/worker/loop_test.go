@@ -26,6 +26,12 @@ type kernel struct {
 
 func startLoop(t *testing.T) *kernel {
 	t.Helper()
+	return startLoopOn(t, func(f *fakeFS) fuse.RawFileSystem { return f })
+}
+
+// startLoopOn starts a loop on what wrap makes of a fakeFS.
+func startLoopOn(t *testing.T, wrap func(*fakeFS) fuse.RawFileSystem) *kernel {
+	t.Helper()
 	ours, theirs, err := wire.Pair()
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +41,7 @@ func startLoop(t *testing.T) *kernel {
 		t.Fatal(err)
 	}
 	k.fs.block = make(chan struct{})
-	k.loop = newLoop(k.fs, testLog(t))
+	k.loop = newLoop(wrap(k.fs), testLog(t))
 	if _, err := k.loop.negotiate(rawInit()); err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,11 @@ const (
 type request struct {
 	in  []byte
 	buf *[]byte // the pooled buffer that in lies in; nil if in is its own
+
+	// interrupt is closed, once, when the kernel interrupts a READ that is
+	// handled here; go-fuse has its own for what it handles. loop.mu guards that.
+	interrupt   chan struct{}
+	interrupted bool
 }
 
 func (r *request) opcode() uint32 { return binary.NativeEndian.Uint32(r.in[4:]) }
@@ -54,12 +59,25 @@ func (r *request) urgent() bool {
 	return false
 }
 
-// interrupted returns the request that an INTERRUPT is about.
-func (r *request) interrupted() uint64 {
+// target returns the request that an INTERRUPT is about.
+func (r *request) target() uint64 {
 	if len(r.in) < inHeaderSize+8 {
 		return 0
 	}
 	return binary.NativeEndian.Uint64(r.in[inHeaderSize:])
+}
+
+// readIn returns the parameters of a READ.
+func (r *request) readIn() (in fuse.ReadIn, ok bool) {
+	if r.opcode() != opRead || len(r.in) < inHeaderSize+24 {
+		return in, false
+	}
+	in.Unique = r.unique()
+	in.NodeId = binary.NativeEndian.Uint64(r.in[16:])
+	in.Fh = binary.NativeEndian.Uint64(r.in[inHeaderSize:])
+	in.Offset = binary.NativeEndian.Uint64(r.in[inHeaderSize+8:])
+	in.Size = min(binary.NativeEndian.Uint32(r.in[inHeaderSize+16:]), maxIO)
+	return in, true
 }
 
 // replySize bounds the reply, in bytes. What a request says of it is checked:
@@ -110,6 +128,13 @@ func errorReply(unique uint64, status fuse.Status) []byte {
 	binary.NativeEndian.PutUint32(b, outHeaderSize)
 	binary.NativeEndian.PutUint32(b[4:], uint32(-int32(status))) //nolint:gosec // negative on the wire
 	binary.NativeEndian.PutUint64(b[8:], unique)
+	return b
+}
+
+// replyHeader is what comes before n bytes of an answer.
+func replyHeader(unique uint64, n int) []byte {
+	b := errorReply(unique, fuse.OK)
+	binary.NativeEndian.PutUint32(b, uint32(outHeaderSize+n)) //nolint:gosec // at most maxIO
 	return b
 }
 
