@@ -74,6 +74,7 @@ If the auth server's certificate is from a CA that your system does not know:
 type remoteFlags struct {
 	user, identity, tokenFile, caFile string
 	passwordFile, oidcAccount         string
+	preferences                       string
 	sshAgent, anonymous               bool
 	attributes                        attributeFlags
 	flags                             *pflag.FlagSet // all of the command
@@ -89,6 +90,7 @@ func (f *remoteFlags) add(flags *pflag.FlagSet, accept func(volume.Attribute) bo
 	flags.BoolVar(&f.sshAgent, "ssh-agent", false, "authenticate with a key in the SSH agent of $"+envSSHAgent)
 	flags.StringVarP(&f.oidcAccount, "oidc-account", "O", "", "authenticate with a token for this `ACCOUNT` of the oidc-agent of $"+envOIDCAgent)
 	flags.BoolVar(&f.anonymous, "anonymous", false, "authenticate as nobody")
+	flags.StringVar(&f.preferences, "preferences", "", "`CHOICE` among your accounts and roles there, as uid:other,group:project1")
 	flags.StringVar(&f.caFile, "ca-file", "", "PEM `FILE` with the CA certificate of the auth server")
 	f.attributes.add(flags, accept)
 }
@@ -104,8 +106,9 @@ func remoteAttributes(a volume.Attribute) bool {
 
 // target is a remote directory or file and who wants it.
 type target struct {
-	spec   volume.Spec
-	access uftp.Access
+	spec        volume.Spec
+	access      uftp.Access
+	preferences string // uftp.AuthRequest.UserPreferences
 }
 
 // resolve makes a target of a URL, or of NAME:PATH with a configured endpoint,
@@ -144,6 +147,7 @@ func (a *app) resolvePlace(p place, f *remoteFlags) (target, error) {
 	if t.access.CABundle, err = f.caBundle(); err != nil {
 		return target{}, err
 	}
+	t.preferences = f.preferences
 	t.access.Credential, err = a.credential(u, f)
 	return t, err
 }
@@ -239,7 +243,7 @@ func agentKey(user, file string) (uftp.Credential, error) {
 	if file == "" {
 		return c, nil
 	}
-	text, err := os.ReadFile(strings.TrimSuffix(file, ".pub") + ".pub") //nolint:gosec // the user names it
+	text, err := os.ReadFile(strings.TrimSuffix(file, ".pub") + ".pub")
 	if err != nil {
 		return nil, usageErrorf("--identity: the agent's key is chosen by a public key: %v", err)
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
@@ -65,7 +64,7 @@ func authRequest(t target) uftp.AuthRequest {
 	return uftp.AuthRequest{
 		AuthURL: t.spec.AuthURL, Access: t.access, Insecure: t.spec.Insecure,
 		BaseDir: t.spec.Path, Persistent: true,
-		Group: t.spec.RemoteGroup, ClientAddress: t.spec.ClientAddress,
+		Group: t.spec.RemoteGroup, ClientAddress: t.spec.ClientAddress, UserPreferences: t.preferences,
 	}
 }
 
@@ -86,9 +85,11 @@ func (a *app) printLogin(login uftp.Login, asJSON bool) error {
 }
 
 // clientConfig is the configuration of a client for a short command.
-func clientConfig(s volume.Spec, access uftp.Access) uftp.Config {
+func clientConfig(t target) uftp.Config {
+	s := t.spec
 	return uftp.Config{
-		AuthURL: s.AuthURL, Access: access, Insecure: s.Insecure, BaseDir: s.Path,
-		Group: s.RemoteGroup, ClientAddress: s.ClientAddress, ReadOnly: true, MaxSessions: 1,
+		AuthURL: s.AuthURL, Access: t.access, Insecure: s.Insecure, BaseDir: s.Path,
+		Group: s.RemoteGroup, ClientAddress: s.ClientAddress, UserPreferences: t.preferences,
+		IOTimeout: s.IOTimeout, ReadOnly: true, MaxSessions: 1,
 	}
 }

@@ -8,14 +8,17 @@ import (
 	"github.com/csi-uftp/csi-uftp/uftp/transfer"
 )
 
+// inPlaceSuffix ends a range that is to be written at the same offset.
+const inPlaceSuffix = "-p"
+
 // parseRange reads a byte range as UFTP clients have it: FIRST-LAST, both
 // inclusive; FIRST-; or the number of bytes from the beginning. Numbers may end
-// in K, M, G or T. "" is no range.
+// in K, M, G or T. "" is no range. An inPlaceSuffix is accepted.
 func parseRange(s string) (*transfer.Range, error) {
 	if s == "" {
 		return nil, nil
 	}
-	first, last, ok := strings.Cut(s, "-")
+	first, last, ok := strings.Cut(strings.TrimSuffix(s, inPlaceSuffix), "-")
 	if !ok {
 		n, err := parseBytes(s)
 		if err != nil || n == 0 {

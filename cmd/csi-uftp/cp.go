@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -26,7 +27,8 @@ type copyFlags struct {
 	preserve, noResume, noGlob   bool
 	dryRun, checksum             bool
 	recursive, resume, noClobber bool // cp
-	byteRange                    string
+	byteRange, limit             string
+	inPlace                      bool
 	delete                       bool // sync
 	hash                         string
 }
@@ -43,6 +45,7 @@ func (f *copyFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "only show what would be done")
 	flags.BoolVar(&f.checksum, "checksum", false, "compare checksums of source and copy")
 	flags.StringVar(&f.hash, "hash", "SHA-256", "`ALGORITHM` of --checksum: MD5, SHA-1, SHA-256 or SHA-512")
+	flags.StringVarP(&f.limit, "limit", "K", "", "move at most this many `BYTES` per second, with K, M, G")
 	flags.BoolVar(&f.noResume, "no-resume", false, "begin anew what an interrupted copy has left")
 }
 
@@ -85,6 +88,7 @@ exit code is 9.`,
 	flags.BoolVarP(&f.resume, "resume", "R", false, "skip files that are there with the same size and are not older")
 	flags.BoolVar(&f.noClobber, "no-clobber", false, "skip files that are there, whatever they are")
 	flags.BoolVar(&f.noGlob, "no-glob", false, "take *, ? and [ in paths as they are")
+	flags.BoolVar(&f.inPlace, "in-place", false, "with --bytes: write them into TARGET at the same offset; the rest of it stays")
 	flags.StringVarP(&f.byteRange, "bytes", "B", "", "copy only a `RANGE` of one file: FIRST-LAST, FIRST-, or how many; counted from 0, with K, M, G, T")
 	return cmd
 }
@@ -120,6 +124,12 @@ type side struct {
 
 // withSides runs f with both sides of a copy, of which at least one is remote.
 func (a *app) withSides(ctx context.Context, args []string, f *copyFlags, run func(ctx context.Context, from, to side) error) error {
+	if f.parallel < 1 || f.parallel > maxParallel {
+		return usageErrorf("--parallel=%d: must be from 1 to %d", f.parallel, maxParallel)
+	}
+	if n, err := parseBytes(cmp.Or(f.limit, "1")); err != nil || n == 0 {
+		return usageErrorf("--limit=%s: must be a number of bytes per second, with K, M, G", f.limit)
+	}
 	places := make([]place, len(args))
 	var remotes []place
 	sources := args[:len(args)-1]
@@ -184,11 +194,25 @@ func (a *app) sync(ctx context.Context, args []string, f *copyFlags) error {
 	})
 }
 
+// maxParallel is the most sessions; servers allow fewer.
+const maxParallel = 64
+
+// How many operations are under way for each session. Reads share sessions, so
+// many can be on their way; of writes one waits while another is under way.
+const (
+	readsPerSession  = 16
+	writesPerSession = 2
+)
+
 // job is what cp and sync have in common.
 func (f *copyFlags) job(from, to transfer.Tree) transfer.Job {
 	job := transfer.Job{
 		From: from, To: to, Recursive: f.recursive, Times: f.preserve, Modes: f.preserve,
-		NoResume: f.noResume, DryRun: f.dryRun, Parallel: f.parallel,
+		NoResume: f.noResume, DryRun: f.dryRun, Parallel: writesPerSession * f.parallel,
+	}
+	job.Limit, _ = parseBytes(cmp.Or(f.limit, "0")) // checked before
+	if _, local := from.(transfer.Local); !local {
+		job.Parallel = readsPerSession * f.parallel
 	}
 	if f.checksum {
 		job.Verify = strings.ToUpper(f.hash)
@@ -207,10 +231,10 @@ func (a *app) cp(ctx context.Context, args []string, f *copyFlags) error {
 	switch {
 	case err != nil:
 		return err
+	case f.inPlace && span == nil:
+		return usageErrorf("--in-place goes with --bytes")
 	case f.resume && f.noClobber:
 		return usageErrorf("--resume and --no-clobber exclude each other")
-	case f.parallel < 1:
-		return usageErrorf("--parallel=%d: must be at least 1", f.parallel)
 	}
 	last := len(args) - 1
 	if slices.Contains(args, stdio) || isStream(args[last]) || last == 1 && isStream(args[0]) {
@@ -218,7 +242,7 @@ func (a *app) cp(ctx context.Context, args []string, f *copyFlags) error {
 	}
 	return a.withSides(ctx, args, f, func(ctx context.Context, from, to side) error {
 		job := f.job(from.tree, to.tree)
-		job.Range = span
+		job.Range, job.InPlace = span, f.inPlace || strings.HasSuffix(f.byteRange, inPlaceSuffix)
 		if job.Pairs, err = f.pairs(ctx, from, to, args[last]); err != nil {
 			return err
 		}

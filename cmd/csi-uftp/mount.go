@@ -102,6 +102,7 @@ fails when the server has been away.`,
 	cmd.Flags().StringVar(&f.logFile, "log-file", "", "`FILE` for messages of --background (default none)")
 	cmd.Flags().BoolVar(&f.resume, "resume", false, "")
 	_ = cmd.Flags().MarkHidden("resume")
+	_ = cmd.Flags().MarkHidden("preferences")
 	return cmd
 }
 
@@ -120,6 +121,9 @@ func (a *app) mountJob(ctx context.Context, args []string, f *mountFlags) (mount
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return mountJob{}, usageErrorf("%s is not a directory; make it first", dir)
+	}
+	if f.preferences != "" {
+		return mountJob{}, usageErrorf("--preferences is not for mounts")
 	}
 	job := mountJob{Dir: dir}
 	var t target

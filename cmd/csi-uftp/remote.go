@@ -61,7 +61,7 @@ func (a *app) withRemotes(ctx context.Context, places []place, flags *remoteFlag
 	if err != nil {
 		return err
 	}
-	cfg := clientConfig(t.spec, t.access)
+	cfg := clientConfig(t)
 	cfg.Logger, cfg.ReadOnly, cfg.MaxSessions = logger, !u.write, max(1, u.sessions)
 	c, at, err := connect(ctx, cfg, starts(t.spec.AuthURL, paths, base, names))
 	if err != nil {

@@ -130,6 +130,9 @@ func (r *runner) resumable(info uftp.Info) bool { return !r.NoResume && info.Siz
 
 // begin opens the part, and returns how much of it is there already.
 func (r *runner) begin(ctx context.Context, p Pair, info uftp.Info) (Part, int64, error) {
+	if r.InPlace {
+		return r.update(ctx, p.To)
+	}
 	name := partName(p.To, info)
 	if r.Range != nil {
 		name = fmt.Sprint(name, "-", r.Range.Offset)
@@ -198,6 +201,11 @@ func (w *worker) work(ctx context.Context) {
 
 // piece copies some bytes.
 func (w *worker) piece(ctx context.Context, b []byte, off int64) error {
+	if w.limit != nil {
+		if err := w.limit.WaitN(ctx, len(b)); err != nil {
+			return err
+		}
+	}
 	if err := w.src.ReadAt(ctx, b, off); err != nil {
 		return err
 	}

@@ -38,11 +38,18 @@ type Job struct {
 	// Range, if not nil, copies only these bytes of files; the copy begins with
 	// the first of them. A file that ends before is [fs.ErrInvalid].
 	Range *Range
+	// InPlace writes the Range into the target at the same offset, which may be
+	// there already: it is not copied to another name first, so a failure leaves
+	// it partly written.
+	InPlace bool
+	// Limit, if not 0, is how many bytes per second are moved at most.
+	Limit int64
 	// DryRun changes nothing.
 	DryRun bool
 
 	// Parallel is how many operations run side by side; 0 is [DefaultParallel].
-	// Each needs up to 8 MiB of memory.
+	// All together use up to 32 MiB of memory. A client shares its sessions among
+	// them, and pipelines reads: there may be many more than sessions.
 	Parallel int
 	// Observer hears what happens; nil is nobody.
 	Observer Observer
@@ -120,6 +127,9 @@ func (job *Job) check() error {
 		return fmt.Errorf("%w: incomplete job", fs.ErrInvalid)
 	case job.Delete && !job.Recursive:
 		return fmt.Errorf("%w: nothing is deleted without recursion", fs.ErrInvalid)
+	}
+	if job.InPlace && job.Range == nil || job.Limit < 0 {
+		return fmt.Errorf("%w: only a range is written in place, at a positive rate", fs.ErrInvalid)
 	}
 	if r := job.Range; r != nil && (r.Offset < 0 || r.Length <= 0 || job.Recursive || job.Verify != "" || job.Existing >= KeepLate) {
 		return fmt.Errorf("%w: a range is for files, without checksums and comparison", fs.ErrInvalid)

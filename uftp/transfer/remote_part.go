@@ -18,7 +18,8 @@ type remotePart struct {
 	c            Client
 	path, target string
 	size         int64
-	exists       atomic.Bool // perhaps
+	exists       atomic.Bool  // perhaps
+	checked      atomic.Int64 // how many bytes one write has made of a new part, as the client has checked
 	committed    bool
 }
 
@@ -31,7 +32,10 @@ func (p *remotePart) WriteAt(ctx context.Context, b []byte, off int64) error {
 	if len(b) == 0 {
 		return p.c.Create(ctx, p.path)
 	}
-	_, err := p.c.WriteAt(ctx, p.path, b, off)
+	n, err := p.c.WriteAt(ctx, p.path, b, off)
+	if off == 0 && p.size == 0 {
+		p.checked.Store(int64(n))
+	}
 	return err
 }
 
@@ -42,14 +46,11 @@ func (p *remotePart) Hash(ctx context.Context, algo string) (string, error) {
 
 // Commit implements [Part].
 func (p *remotePart) Commit(ctx context.Context, size int64, a Attributes) error {
-	info, err := p.c.Stat(ctx, p.path)
+	mode, err := p.check(ctx, size)
 	if err != nil {
 		return err
 	}
-	if info.Size != size {
-		return fmt.Errorf("%w: %d bytes on the server after writing %d", io.ErrShortWrite, info.Size, size)
-	}
-	if a.SetMode && info.Mode.Perm() != a.Mode.Perm() {
+	if a.SetMode && mode != a.Mode.Perm() {
 		if err := p.c.Chmod(ctx, p.path, a.Mode.Perm()); err != nil {
 			return err
 		}
@@ -64,6 +65,25 @@ func (p *remotePart) Commit(ctx context.Context, size int64, a Attributes) error
 	}
 	p.committed = true
 	return nil
+}
+
+// noMode is a mode that no file has.
+const noMode = fs.ModeIrregular
+
+// check looks at the size, unless the only write has, and returns the mode if it
+// has come to know it.
+func (p *remotePart) check(ctx context.Context, size int64) (fs.FileMode, error) {
+	if size > 0 && p.checked.Load() == size {
+		return noMode, nil
+	}
+	info, err := p.c.Stat(ctx, p.path)
+	if err != nil {
+		return 0, err
+	}
+	if info.Size != size {
+		return 0, fmt.Errorf("%w: %d bytes on the server after writing %d", io.ErrShortWrite, info.Size, size)
+	}
+	return info.Mode.Perm(), nil
 }
 
 // Close implements [Part]. It removes the part also after an interruption.

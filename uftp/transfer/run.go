@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
@@ -24,6 +25,7 @@ type runner struct {
 	buffers sync.Pool
 	queue   chan func() // files that wait for a slot
 	listers sync.WaitGroup
+	limit   *rate.Limiter // nil is none
 	cancel  context.CancelCauseFunc
 
 	// Of the goroutine that walks:
@@ -53,6 +55,10 @@ func newRunner(job Job, cancel context.CancelCauseFunc) *runner {
 		step: min(maxStep, window/2/int64(job.Parallel)&^4095),
 	}
 	r.step = max(r.step, 1<<16)
+	if job.Limit > 0 {
+		r.step = min(r.step, max(1<<12, job.Limit/10))
+		r.limit = rate.NewLimiter(rate.Limit(job.Limit), int(r.step))
+	}
 	r.buffers.New = func() any {
 		b := make([]byte, r.step)
 		return &b

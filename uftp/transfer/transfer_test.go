@@ -372,6 +372,22 @@ func TestChangedSource(t *testing.T) {
 	}
 }
 
+// TestLimit copies no faster than it may.
+func TestLimit(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{})
+	s.WriteFile(t, "f", pattern(200<<10, 1))
+	begin := time.Now()
+	_, err := transfer.Run(t.Context(), transfer.Job{
+		From: transfer.Remote{Client: open(t, s)}, To: transfer.Local{Root: t.TempDir()},
+		Pairs: []transfer.Pair{{From: "f", To: "f"}}, Limit: 400 << 10,
+	})
+	check(t, err)
+	// The first tenth of a second's worth is there at once.
+	if took := time.Since(begin); took < 350*time.Millisecond {
+		t.Errorf("200 KiB at 400 KiB/s took %v", took)
+	}
+}
+
 func TestGlob(t *testing.T) {
 	s := uftptest.Start(t, uftptest.Config{})
 	for _, name := range []string{"a/x1.dat", "a/x2.dat", "a/y", "b/x3.dat", "b/.x4.dat", "c", "lit*eral", "a/sub/x5.dat"} {

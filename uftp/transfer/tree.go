@@ -21,6 +21,8 @@ type Tree interface {
 	// a temporary name in the same directory. If resume, what the part holds
 	// from an earlier attempt stays.
 	Create(ctx context.Context, name, part string, resume bool) (Part, error)
+	// Update opens a file itself, made if need be, for writing in place.
+	Update(ctx context.Context, name string) (Part, error)
 	// Mkdir makes a directory whose parent exists.
 	Mkdir(ctx context.Context, name string) error
 	// Remove removes a file.

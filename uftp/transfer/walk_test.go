@@ -61,11 +61,11 @@ func TestWalkBadDirectory(t *testing.T) {
 	s.Faults().Inject(1, uftptest.Fault{Verb: "STAT", Skip: 1, Reply: "500 Error processing command: [Errno 13] Permission denied"})
 	var names, failed []string
 	check(t, transfer.Walk(t.Context(), transfer.Remote{Client: c}, ".", func(name string, _ uftp.Info, err error) error {
-		if err != nil {
+		if err == nil {
+			names = append(names, name)
+		} else {
 			failed = append(failed, name)
-			return nil
 		}
-		names = append(names, name)
 		return nil
 	}))
 	if len(failed) != 1 || len(names) != 3 {
