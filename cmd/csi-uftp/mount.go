@@ -31,6 +31,7 @@ type mountFlags struct {
 	server     string
 	background bool
 	logFile    string
+	statsFile  string
 	resume     bool // we are the background process: what to mount comes on stdin
 }
 
@@ -100,6 +101,7 @@ fails when the server has been away.`,
 	cmd.Flags().StringVar(&f.server, "server", "", "`HOST:PORT` of a UFTP server to log in to with the one-time password in $UFTP_PASSWORD")
 	cmd.Flags().BoolVar(&f.background, "background", false, "return when it is mounted, and serve in the background; csi-uftp unmount ends it")
 	cmd.Flags().StringVar(&f.logFile, "log-file", "", "`FILE` for messages of --background (default none)")
+	cmd.Flags().StringVar(&f.statsFile, "stats-file", "", "`FILE` that gets what the mount has done so far, as JSON, on SIGUSR1 and at the end")
 	cmd.Flags().BoolVar(&f.resume, "resume", false, "")
 	_ = cmd.Flags().MarkHidden("resume")
 	_ = cmd.Flags().MarkHidden("preferences")
@@ -112,6 +114,7 @@ type mountJob struct {
 	Dir       string
 	Access    []byte // of uftp.MarshalAccess: secret
 	TokenFile string // read again when it changes
+	StatsFile string // gets counters on SIGUSR1 and at the end
 }
 
 func (a *app) mountJob(ctx context.Context, args []string, f *mountFlags) (mountJob, error) {
@@ -126,6 +129,11 @@ func (a *app) mountJob(ctx context.Context, args []string, f *mountFlags) (mount
 		return mountJob{}, usageErrorf("--preferences is not for mounts")
 	}
 	job := mountJob{Dir: dir}
+	if f.statsFile != "" {
+		if job.StatsFile, err = filepath.Abs(f.statsFile); err != nil {
+			return mountJob{}, err
+		}
+	}
 	var t target
 	if f.server != "" {
 		t, err = a.oneTimeTarget(f)
@@ -211,14 +219,20 @@ func (a *app) mount(ctx context.Context, job mountJob, logger *slog.Logger, work
 	if err := m.Publish(ctx, publication, access); err != nil {
 		return err
 	}
+	asked, done := statsSignal(job.StatsFile)
+	defer done()
 	ready()
-	err = watchMount(ctx, m, publication, job, access)
+	err = watchMount(ctx, m, publication, job, access, asked)
+	if serr := writeStats(cleanup, m, job); err == nil {
+		err = serr
+	}
 	return errors.Join(err, m.Unpublish(cleanup, mountID, job.Dir))
 }
 
 // watchMount returns when ctx ends, or the directory is unmounted, or with an
-// error when nobody serves the mount any more. It passes a renewed token on.
-func watchMount(ctx context.Context, m *mounter.Manager, p volume.Publication, job mountJob, access uftp.Access) error {
+// error when nobody serves the mount any more. It passes a renewed token on, and
+// writes counters when it is asked to.
+func watchMount(ctx context.Context, m *mounter.Manager, p volume.Publication, job mountJob, access uftp.Access, asked <-chan os.Signal) error {
 	const look, tokenEvery = time.Second, 30
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
@@ -227,6 +241,11 @@ func watchMount(ctx context.Context, m *mounter.Manager, p volume.Publication, j
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-asked:
+			if err := writeStats(ctx, m, job); err != nil {
+				return err
+			}
+			continue
 		case <-ticker.C:
 		}
 		if mounted, err := isMounted(job.Dir); err != nil || !mounted {

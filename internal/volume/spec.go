@@ -94,4 +94,7 @@ type Stats struct {
 	TotalInodes, AvailableInodes, UsedInodes int64
 	// Abnormal is empty, or why the volume is not usable now.
 	Abnormal string
+	// Counters is what the mount has done so far, and holds now, by name: for
+	// people and programs that look into its speed.
+	Counters map[string]int64
 }

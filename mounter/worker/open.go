@@ -43,7 +43,8 @@ func OpenUFTP(ctx context.Context, spec volume.Spec, access uftp.Access, log *sl
 			}
 			return prove(ctx, spec, a)
 		},
-		Update: client.UpdateAccess,
+		Update:   client.UpdateAccess,
+		Counters: func() map[string]int64 { return counters(client.Stats(), files.Stats()) },
 		Close: func() error {
 			err := files.Close()
 			if cerr := client.Close(); err == nil {

@@ -38,6 +38,8 @@ type Volume struct {
 	Prove func(context.Context, uftp.Access) (identity string, err error)
 	// Update replaces the credential for the next time one is needed.
 	Update func(uftp.Access)
+	// Counters tells what it has done so far. Nil is none.
+	Counters func() map[string]int64
 	// Close gives everything back.
 	Close func() error
 }
@@ -249,12 +251,16 @@ func (s *session) stats(ctx context.Context) (volume.Stats, error) {
 		size = int64(out.Bsize)
 	}
 	//nolint:gosec // sizes of file systems fit
-	return volume.Stats{
+	stats := volume.Stats{
 		TotalBytes:      int64(out.Blocks) * size,
 		AvailableBytes:  int64(out.Bavail) * size,
 		UsedBytes:       int64(out.Blocks-out.Bfree) * size,
 		TotalInodes:     int64(out.Files),
 		AvailableInodes: int64(out.Ffree),
 		UsedInodes:      int64(out.Files - out.Ffree),
-	}, nil
+	}
+	if vol.Counters != nil {
+		stats.Counters = vol.Counters()
+	}
+	return stats, nil
 }
