@@ -13,10 +13,14 @@ GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PACKAGES  := ca-certificates gcc libc6-dev git sqlite3 rsync tar fuse3 util-linux \
              python3 python3-venv python3-pycryptodome
 
+# What make bench compares with, and measures with.
+BENCH_PACKAGES := fio rclone libfuse2 fuse3 tar util-linux \
+                  python3 python3-venv python3-pycryptodome
+
 # The Python clients that test/pyclients.sh installs; the tests look there.
 export UFTP_PYCLIENTS ?= $(CURDIR)/build/pyclients
 
-.PHONY: help build man test fuse-test sanity demo lint fuzz image image-tar clean packages
+.PHONY: help build man test fuse-test sanity demo bench lint fuzz image image-tar clean packages
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +50,13 @@ sanity: ## csi-sanity on the driver, on live mounts
 
 demo: build ## a volume published, read, written and timed, on a test server
 	$(GO) run ./test/demo -binary bin/csi-uftp
+
+bench: build ## the speed of everything, beside the wire and other programs; test/bench/main.go has the settings
+	@test/packages.sh $(BENCH_PACKAGES)
+	@test/bench/pyunicore.sh build/pyfuse || echo "no PyUNICORE to compare with" >&2
+	@mkdir -p build/bench
+	$(GO) build -o build/bench/ ./test/bench/...
+	PYFUSE=$(CURDIR)/build/pyfuse build/bench/bench -binary bin/csi-uftp -out build/bench.json
 
 lint: ## golangci-lint, staticcheck in it
 	$(GO) run $(GOLANGCI) run ./...

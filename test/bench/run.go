@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/csi-uftp/csi-uftp/test/bench/result"
+)
+
+const (
+	rawName = "raw"
+	// cellTimeout bounds one run, which has a limit of its own where it can.
+	cellTimeout = 90 * time.Second
+	// shortRun is below which a run is repeated.
+	shortRun = 3 * time.Second
+	repeats  = 3
+)
+
+// bench runs workloads on one rig.
+type bench struct {
+	rig   *rig
+	size  int64
+	limit time.Duration
+	say   func(format string, args ...any)
+}
+
+// sample is one run of a subject.
+type sample struct {
+	result.Result
+	counters map[string]int64
+	peak     int64
+}
+
+// measure runs a workload on all subjects in turn, and again if that was quick,
+// so that whatever else the machine does meets them all.
+func (b *bench) measure(ctx context.Context, w workload, subjects []subject) []row {
+	rows := make([]row, len(subjects)+1)
+	samples := make([][]sample, len(rows))
+	for i := range rows {
+		rows[i] = row{Link: b.rig.link.Name, Workload: w.name, Subject: rawName, Unit: w.unit}
+		if i > 0 {
+			rows[i].Subject = subjects[i-1].name()
+			b.check(ctx, w, subjects[i-1], &rows[i])
+		}
+	}
+	for n := range repeats {
+		for i := range rows {
+			if ctx.Err() != nil || n > 0 && (len(samples[i]) < n || samples[i][n-1].Time > shortRun) {
+				continue
+			}
+			s, err := b.once(ctx, w, subjects, i, &rows[i])
+			switch {
+			case err == nil && s.Time > 0:
+				samples[i] = append(samples[i], s)
+			case err != nil && rows[i].Note == "":
+				rows[i].Note = err.Error()
+			}
+		}
+	}
+	var done []row
+	for i := range rows {
+		rows[i].summarise(w, samples[i])
+		if rows[i].Note != noteNone {
+			done = append(done, rows[i])
+		}
+	}
+	compare(w, done)
+	for _, r := range done {
+		b.say("  %-10s %s %s", r.Subject, r.figure(), r.Note)
+	}
+	return done
+}
+
+// noteNone marks a row that means nothing.
+const noteNone = "-"
+
+// once runs a workload once on the i-th of the reference and the subjects.
+func (b *bench) once(ctx context.Context, w workload, subjects []subject, i int, r *row) (sample, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, cellTimeout, fmt.Errorf("not done after %v", cellTimeout))
+	defer cancel()
+	if err := b.clean(); err != nil {
+		return sample{}, err
+	}
+	if i == 0 {
+		if w.raw == nil {
+			r.Note = noteNone
+			return sample{}, nil
+		}
+		return b.raw(ctx, w)
+	}
+	s := subjects[i-1]
+	if why := b.skip(w, s); why != "" {
+		r.Note = why
+		return sample{}, nil
+	}
+	return b.onMount(ctx, w, s)
+}
+
+// skip says why a subject cannot be measured with a workload, or "".
+func (b *bench) skip(w workload, s subject) string {
+	_, isProduct := s.(product)
+	switch why := s.missing(); {
+	case w.writes && !s.writes(), w.diskCache && !isProduct && s.name() != "local":
+		return noteNone
+	case why != "":
+		return noteSkipped + why
+	case w.diskCache && isProduct:
+		if why := (product{diskCache: true}).missing(); why != "" {
+			return noteSkipped + why
+		}
+	}
+	return ""
+}
+
+// clean removes what was written.
+func (b *bench) clean() error {
+	files, err := filepath.Glob(b.rig.path(dataDir, outDir, "*"))
+	for _, f := range files {
+		err = errors.Join(err, os.Remove(f))
+	}
+	return err
+}
+
+// raw runs the reference.
+func (b *bench) raw(ctx context.Context, w workload) (sample, error) {
+	address, password, err := b.rig.password(ctx)
+	if err != nil {
+		return sample{}, err
+	}
+	env := []string{"BENCH_SERVER=" + address, "UFTP_PASSWORD=" + password}
+	args := append([]string{filepath.Join(b.rig.bin, "raw")}, w.raw(b.place(""))...)
+	out, err := output(ctx, env, append(args, "-limit", b.limit.String())...)
+	if err != nil {
+		return sample{}, err
+	}
+	var s sample
+	return s, json.Unmarshal(out, &s.Result)
+}
+
+func (b *bench) place(dir string) place {
+	p := place{dir: dir, size: b.size, limit: b.limit.String(), sessions: b.rig.link.Sessions}
+	if b.rig.link.Delay == "" {
+		p.sessions = 1 // on this machine more of them only share its processors
+	}
+	return p
+}
+
+// onMount runs the workload once on a fresh mount of a subject.
+func (b *bench) onMount(ctx context.Context, w workload, s subject) (_ sample, err error) {
+	if p, ok := s.(product); ok && w.diskCache {
+		p.diskCache = true
+		s = p
+		defer func() { err = errors.Join(err, os.RemoveAll(b.rig.path("cache"))) }()
+		m, err := b.mount(ctx, s)
+		if err != nil {
+			return sample{}, err
+		}
+		_, err = b.work(ctx, w, m)
+		m.unmount()
+		if err != nil {
+			return sample{}, err
+		}
+	}
+	m, err := b.mount(ctx, s)
+	if err != nil {
+		return sample{}, err
+	}
+	defer m.unmount()
+	if w.warm {
+		if _, err := b.work(ctx, w, m); err != nil {
+			return sample{}, err
+		}
+	}
+	before, err := m.begin(ctx)
+	if err != nil {
+		return sample{}, err
+	}
+	r, err := b.work(ctx, w, m)
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := m.usage(ctx)
+	if err != nil {
+		return sample{}, err
+	}
+	r.CPU = after.cpu - before.cpu
+	r.Fetched = after.counters["client_bytes_read"] - before.counters["client_bytes_read"]
+	r.Trips = after.counters["client_round_trips"] - before.counters["client_round_trips"]
+	return sample{r, after.counters, m.peak()}, nil
+}
+
+func (b *bench) mount(ctx context.Context, s subject) (*mounted, error) {
+	dir := b.rig.path("mnt")
+	m, err := s.mount(ctx, b.rig, dir)
+	if err != nil {
+		return nil, fmt.Errorf("mount: %w", err)
+	}
+	return m, nil
+}
+
+// work runs the workload's program.
+func (b *bench) work(ctx context.Context, w workload, m *mounted) (result.Result, error) {
+	if w.tool == byFio {
+		return fio(ctx, b.limit, w.work(b.place(m.dir)))
+	}
+	return b.load(ctx, m.dir, w.work(b.place(m.dir)), false)
+}
+
+// load runs the program of that name, with or without comparing.
+func (b *bench) load(ctx context.Context, root string, args []string, truth bool) (result.Result, error) {
+	full := []string{filepath.Join(b.rig.bin, "load"), args[0], "-limit", b.limit.String()}
+	if truth {
+		full = append(full, "-root", root, "-truth", b.rig.path(dataDir))
+	}
+	var r result.Result
+	out, err := output(ctx, nil, append(full, args[1:]...)...)
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(out, &r)
+}
+
+// check lets a subject do the workload once with every byte compared.
+func (b *bench) check(ctx context.Context, w workload, s subject, r *row) {
+	if b.skip(w, s) != "" || s.name() == "local" || ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, cellTimeout)
+	defer cancel()
+	args := w.check
+	if w.writes {
+		args = w.work
+	}
+	if args == nil || b.clean() != nil {
+		return
+	}
+	m, err := b.mount(ctx, s)
+	if err != nil {
+		r.Note = err.Error()
+		return
+	}
+	defer m.unmount()
+	got, err := b.load(ctx, m.dir, args(b.place(m.dir)), true)
+	switch {
+	case exitCode(err) == exitWrong:
+		r.Note = noteWrong
+	case err != nil:
+		r.Note = "comparing: " + err.Error()
+	}
+	r.Verified = err == nil && got.Verified
+}
+
+// exitWrong is how load says that it read other bytes than it should.
+const exitWrong = 9
