@@ -129,7 +129,7 @@ func run(ctx context.Context, o options) (err error) {
 		err = errors.Join(err, os.RemoveAll(r.root))
 	}()
 	for _, d := range []string{r.root, r.path(dataDir), r.path("mnt")} {
-		if err := errors.Join(os.MkdirAll(d, 0o755), os.Chmod(d, 0o755)); err != nil { //nolint:gosec // others come through
+		if err := errors.Join(os.MkdirAll(d, 0o755), os.Chmod(d, 0o755)); err != nil { // others come through
 			return err
 		}
 	}

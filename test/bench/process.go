@@ -125,8 +125,7 @@ func output(ctx context.Context, env []string, args ...string) ([]byte, error) {
 
 // exitCode is that of the program behind an error, or -1.
 func exitCode(err error) int {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
 	}
 	return -1

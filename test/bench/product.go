@@ -53,7 +53,7 @@ func (p product) mount(ctx context.Context, r *rig, dir string) (*mounted, error
 		if err := os.MkdirAll(cache, 0o777); err != nil {
 			return nil, err
 		}
-		if err := os.Chmod(cache, 0o777); err != nil { //nolint:gosec // workers are nobody
+		if err := os.Chmod(cache, 0o777); err != nil { // workers are nobody
 			return nil, err
 		}
 		args = append(args, "--cache-dir", cache)

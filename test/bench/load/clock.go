@@ -28,9 +28,6 @@ func (c *clock) did(ops, bytes int) {
 // over reports whether the time is up.
 func (c *clock) over() bool { return time.Since(c.begin) > c.limit }
 
-// start begins again: what was before was preparation.
-func (c *clock) start() { c.begin = time.Now() }
-
 // stop ends the measured time: what follows is checking.
 func (c *clock) stop() { c.end = time.Now() }
 

@@ -114,7 +114,7 @@ func command(j job, c *clock) error {
 		n, err := out.Read(buf)
 		c.did(0, n)
 		if err != nil {
-			if err != io.EOF { //nolint:errorlint // a pipe's own
+			if err != io.EOF {
 				return err
 			}
 			break
