@@ -92,6 +92,14 @@ func Attributes() []Attribute {
 		duration("ioTimeout", "5m", time.Second, 24*time.Hour, func(s *Spec) *time.Duration { return &s.IOTimeout },
 			"How long an operation waits for a server that is away before it fails with an I/O error."),
 
+		choice("encryption", "none", []string{"none", "aes", "blowfish"}, func(s *Spec) *string { return &s.Encryption },
+			"Encrypt data connections, with a new key for each authentication. It hides contents from who happens to see them, not from "+
+				"an attacker: nothing protects their integrity, and names and passwords are not encrypted. Use aes."),
+		boolean("compress", func(s *Spec) *bool { return &s.Compress },
+			"Send contents through gzip: for slow links and data that compresses well."),
+		count("streams", "1", 1, 64, func(s *Spec) *int { return &s.Streams },
+			"TCP connections for each transfer, at most what the server allows (often 4). Does not go together with encryption. "+
+				"Each of encryption, compress and streams costs three round trips a transfer; several sessions are the better way to be fast."),
 		text("secretName", "name of a Secret", checkSecretName, func(s *Spec) *string { return &s.SecretName },
 			"Kubernetes Secret with the credentials, read by the driver itself; used when Kubernetes passes no secret "+
 				"(nodePublishSecretRef, csi.storage.k8s.io/node-publish-secret-name), which is the better way.").place(),

@@ -82,11 +82,18 @@ func (s Spec) Validate() error {
 		return fmt.Errorf("%w: blockSize %q is not a power of two", ErrInvalid, FormatSize(s.BlockSize))
 	case s.BlockSize > s.CacheSize:
 		return fmt.Errorf("%w: blockSize %q is larger than cacheSize %q", ErrInvalid, FormatSize(s.BlockSize), FormatSize(s.CacheSize))
+	case s.Encrypted() && s.Streams > 1:
+		return fmt.Errorf("%w: encryption and streams do not go together: servers lose bytes then", ErrInvalid)
+	case s.Encrypted() && s.Server != "":
+		return fmt.Errorf("%w: encryption needs authURL: its key belongs to the authentication", ErrInvalid)
 	case (s.SecretName == "") != (s.SecretNamespace == ""):
 		return fmt.Errorf("%w: secretName and secretNamespace go together: give both or none", ErrInvalid)
 	}
 	return nil
 }
+
+// Encrypted reports whether data connections are.
+func (s Spec) Encrypted() bool { return s.Encryption != "" && s.Encryption != "none" }
 
 // Differences returns the attributes that s and o do not agree on.
 func (s Spec) Differences(o Spec) []Attribute {

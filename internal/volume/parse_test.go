@@ -20,6 +20,7 @@ func TestParse(t *testing.T) {
 		"umask": "0o027", "attrTimeout": "500ms", "entryTimeout": "1h", "negativeTimeout": "0", "cacheSize": "1Gi",
 		"blockSize": "65536", "dirtyLimit": "8Mi", "maxSessions": "1", "idleTimeout": "90s", "ioTimeout": "1h30m",
 		"secretName": "my.secret", "secretNamespace": "team-a", "sharing": "none",
+		"encryption": "aes", "compress": "true", "streams": "1",
 		"csi.storage.k8s.io/pod.name": "p", "storage.kubernetes.io/csiProvisionerIdentity": "x",
 	}
 	want := volume.Spec{
@@ -27,6 +28,7 @@ func TestParse(t *testing.T) {
 		Insecure: true, ReadOnly: true, UID: 1000, GID: 4294967294, FileMode: 0o640, DirMode: 0o750, Umask: 0o27,
 		AttrTimeout: 500 * time.Millisecond, EntryTimeout: time.Hour, CacheSize: 1 << 30, BlockSize: 64 << 10, DirtyLimit: 8 << 20,
 		MaxSessions: 1, IdleTimeout: 90 * time.Second, IOTimeout: 90 * time.Minute,
+		Encryption: "aes", Compress: true, Streams: 1,
 		SecretName: "my.secret", SecretNamespace: "team-a", Sharing: "none",
 	}
 	got, err := volume.Parse(full)

@@ -69,6 +69,11 @@ type Spec struct {
 	IdleTimeout time.Duration // after which unused sessions are given back
 	IOTimeout   time.Duration // after which an operation that waits for the server fails
 
+	// How data connections are used.
+	Encryption string // "none", "aes" or "blowfish"
+	Compress   bool
+	Streams    int // TCP connections of a transfer
+
 	// Where the credential is, if not in the CSI secrets.
 	SecretName, SecretNamespace string
 

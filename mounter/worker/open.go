@@ -79,7 +79,12 @@ func clientConfig(spec volume.Spec, access uftp.Access, log *slog.Logger) (uftp.
 		MaxSessions:   spec.MaxSessions,
 		IdleTimeout:   spec.IdleTimeout,
 		IOTimeout:     spec.IOTimeout,
+		Compress:      spec.Compress,
+		Streams:       spec.Streams,
 		Logger:        log,
+	}
+	if spec.Encrypted() {
+		cfg.Encryption = spec.Encryption
 	}
 	if spec.Server == "" {
 		return cfg, nil

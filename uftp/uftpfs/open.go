@@ -74,11 +74,16 @@ func (u URL) Config() (uftp.Config, error) {
 	if err := volume.Apply(&spec, u.Attributes); err != nil {
 		return uftp.Config{}, fmt.Errorf("UFTP URL: %w: %w", fs.ErrInvalid, err)
 	}
-	return uftp.Config{
+	cfg := uftp.Config{
 		AuthURL: u.AuthURL, BaseDir: u.Path, Insecure: spec.Insecure,
 		Group: spec.RemoteGroup, ClientAddress: spec.ClientAddress, ReadOnly: spec.ReadOnly,
 		MaxSessions: spec.MaxSessions, IdleTimeout: spec.IdleTimeout, IOTimeout: spec.IOTimeout,
-	}, nil
+		Compress: spec.Compress, Streams: spec.Streams,
+	}
+	if spec.Encrypted() {
+		cfg.Encryption = spec.Encryption
+	}
+	return cfg, nil
 }
 
 // Credential returns who the URL says to be: the token if there is one, else the
