@@ -20,7 +20,7 @@ BENCH_PACKAGES := fio rclone libfuse2 fuse3 tar util-linux \
 # The Python clients that test/pyclients.sh installs; the tests look there.
 export UFTP_PYCLIENTS ?= $(CURDIR)/build/pyclients
 
-.PHONY: help build man test fuse-test sanity demo bench lint fuzz image image-tar clean packages
+.PHONY: help build man test fuse-test sanity demo bench copy-bench lint fuzz image image-tar clean packages
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ bench: build ## the speed of everything, beside the wire and other programs; tes
 	@mkdir -p build/bench
 	$(GO) build -o build/bench/ ./test/bench/...
 	PYFUSE=$(CURDIR)/build/pyfuse build/bench/bench -binary bin/csi-uftp -out build/bench.json
+	$(MAKE) copy-bench
+
+copy-bench: packages ## csi-uftp cp beside pyuftp: 10,000 small files and one of 4 GiB
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 2h ./test/bench/copy
 
 lint: ## golangci-lint, staticcheck in it
 	$(GO) run $(GOLANGCI) run ./...
