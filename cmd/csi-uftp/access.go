@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,7 +125,9 @@ func (a *app) resolve(operand string, f *remoteFlags) (target, error) {
 // resolvePlace makes a target of a remote place and the flags.
 func (a *app) resolvePlace(p place, f *remoteFlags) (target, error) {
 	u := p.url
-	if err := a.configure(p, f); err != nil {
+	undo, err := a.configure(p, f)
+	defer undo()
+	if err != nil {
 		return target{}, err
 	}
 	for _, name := range []string{"authURL", "server", "path", "secretName", "secretNamespace"} {
@@ -143,7 +146,6 @@ func (a *app) resolvePlace(p place, f *remoteFlags) (target, error) {
 	if err := t.spec.Validate(); err != nil {
 		return target{}, err
 	}
-	var err error
 	if t.access.CABundle, err = f.caBundle(); err != nil {
 		return target{}, err
 	}
@@ -152,12 +154,28 @@ func (a *app) resolvePlace(p place, f *remoteFlags) (target, error) {
 	return t, err
 }
 
-// configure gives flags that were not given what the endpoint says.
-func (a *app) configure(p place, f *remoteFlags) error {
+// configure gives flags that were not given what the endpoint says, until undo is
+// called: another endpoint must not get what this one has.
+func (a *app) configure(p place, f *remoteFlags) (undo func(), err error) {
 	if p.endpoint == "" {
-		return nil
+		return func() {}, nil
 	}
-	return setFlags(f.flags, a.knownFlag, a.config.Endpoints[p.endpoint].Flags, "endpoint "+p.endpoint)
+	before := *f
+	given := maps.Clone(f.attributes.given)
+	undo = func() {
+		clear(f.attributes.given)
+		maps.Copy(f.attributes.given, given)
+		*f = before
+	}
+	return undo, setFlags(f.flags, isRemoteFlag, a.config.Endpoints[p.endpoint].Flags, "endpoint "+p.endpoint)
+}
+
+// isRemoteFlag reports whether a flag says who and where.
+func isRemoteFlag(name string) bool {
+	var f remoteFlags
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.add(flags, transferAttributes)
+	return flags.Lookup(name) != nil
 }
 
 func (f *remoteFlags) caBundle() ([]byte, error) {

@@ -61,8 +61,8 @@ An endpoint stands for its URL:
   csi-uftp ls juelich:/scratch     another directory
 
 Such a path is taken as it is, without %20 and the like, and without a query.
-The other keys of an endpoint, and all of defaults, are flags without their
-dashes. A flag on the command line comes first, then the endpoint's, then the
+All of defaults are flags without their dashes, and so are the other keys of an
+endpoint; there only those that say who and where. A flag on the command line comes first, then the endpoint's, then the
 default. Passwords and tokens do not belong into this file; name files that hold
 them.
 `,
@@ -118,14 +118,14 @@ func parseConfig(data []byte) (config, error) {
 
 func endpointName() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`) }
 
-// setFlags gives flags that were not on the command line the values in from.
-// Keys that are flags of other commands only are no mistake.
+// setFlags gives flags that were not on the command line the values in from. Keys
+// that known has are no mistake where the command does not have them.
 func setFlags(flags *pflag.FlagSet, known func(string) bool, from map[string]string, where string) error {
 	for _, name := range slices.Sorted(maps.Keys(from)) {
 		flag := flags.Lookup(name)
 		switch {
-		case flag == nil && !known(name):
-			return usageErrorf("%s: there is no flag --%s", where, name)
+		case !known(name):
+			return usageErrorf("%s: there is no such flag here: %s", where, name)
 		case flag == nil || flag.Changed:
 			continue
 		}

@@ -55,8 +55,9 @@ func newCp(a *app) *cobra.Command {
 		Use:   "cp SOURCE... TARGET",
 		Short: "Copy files and directories from or to a UFTP server",
 		Long: `Copies files, and with -r directories, from a server to this machine or the other
-way round; also from one place to another on the same server, through this
-machine. Either operand may be "-" for standard input or output.
+way round; also from one server to another, or from place to place on one, through
+this machine. With two servers, say in their URLs or endpoints who you are on each:
+a flag holds for both. Either operand may be "-" for standard input or output.
 
 If TARGET is a directory, or ends in a slash, or there are several sources, the
 copies get the names of their sources there. Otherwise TARGET is the copy's name.
@@ -131,38 +132,40 @@ func (a *app) withSides(ctx context.Context, args []string, f *copyFlags, run fu
 		return usageErrorf("--limit=%s: must be a number of bytes per second, with K, M, G", f.limit)
 	}
 	places := make([]place, len(args))
-	var remotes []place
-	sources := args[:len(args)-1]
+	last := len(args) - 1
 	for i, arg := range args {
-		p, err := a.parsePlace(arg)
-		if err != nil {
+		var err error
+		if places[i], err = a.parsePlace(arg); err != nil {
 			return err
 		}
-		if p.remote {
-			remotes = append(remotes, p)
-		}
-		if i < len(sources) && p.remote != places[0].remote && i > 0 {
+		if i < last && places[i].remote != places[0].remote {
 			return usageErrorf("sources must be all here or all on the server")
 		}
-		places[i] = p
 	}
-	target := places[len(places)-1]
-	if len(remotes) == 0 {
+	sources, target := places[:last], places[last]
+	switch {
+	case !sources[0].remote && !target.remote:
 		return usageErrorf("neither a source nor the target is on a server: give a URL, or NAME:PATH with a configured endpoint")
+	case sources[0].remote && target.remote && sources[0].sameServer(target):
+		u := use{write: true, sessions: f.parallel, glob: !f.noGlob}
+		return a.withRemotes(ctx, places, &f.remoteFlags, u, func(ctx context.Context, r *remote) error {
+			return run(ctx, side{r.tree(), r.names[:last]}, side{r.tree(), r.names[last:]})
+		})
 	}
-	u := use{write: target.remote, sessions: f.parallel, glob: !f.noGlob}
-	return a.withRemotes(ctx, remotes, &f.remoteFlags, u, func(ctx context.Context, r *remote) error {
-		names := r.names
-		both := make([]side, 2)
-		for i, part := range [][]place{places[:len(sources)], {target}} {
-			if !part[0].remote {
-				both[i] = localSide(part)
-				continue
-			}
-			both[i] = side{r.tree(), names[:len(part)]}
-			names = names[len(part):]
-		}
-		return run(ctx, both[0], both[1])
+	return a.withSide(ctx, sources, f, use{sessions: f.parallel, glob: !f.noGlob}, func(ctx context.Context, from side) error {
+		return a.withSide(ctx, []place{target}, f, use{write: true, sessions: f.parallel}, func(ctx context.Context, to side) error {
+			return run(ctx, from, to)
+		})
+	})
+}
+
+// withSide runs f with one side of a copy.
+func (a *app) withSide(ctx context.Context, places []place, f *copyFlags, u use, run func(ctx context.Context, s side) error) error {
+	if !places[0].remote {
+		return run(ctx, localSide(places))
+	}
+	return a.withRemotes(ctx, places, &f.remoteFlags, u, func(ctx context.Context, r *remote) error {
+		return run(ctx, side{r.tree(), r.names})
 	})
 }
 

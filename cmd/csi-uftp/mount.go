@@ -125,9 +125,6 @@ func (a *app) mountJob(ctx context.Context, args []string, f *mountFlags) (mount
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return mountJob{}, usageErrorf("%s is not a directory; make it first", dir)
 	}
-	if f.preferences != "" {
-		return mountJob{}, usageErrorf("--preferences is not for mounts")
-	}
 	job := mountJob{Dir: dir}
 	if f.statsFile != "" {
 		if job.StatsFile, err = filepath.Abs(f.statsFile); err != nil {
@@ -142,6 +139,9 @@ func (a *app) mountJob(ctx context.Context, args []string, f *mountFlags) (mount
 	}
 	if err != nil {
 		return mountJob{}, err
+	}
+	if t.preferences != "" {
+		return mountJob{}, usageErrorf("--preferences is not for mounts")
 	}
 	if file, ok := t.access.Credential.(uftp.TokenFile); ok {
 		if job.TokenFile, err = filepath.Abs(file.Path); err != nil {

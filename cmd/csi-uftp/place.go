@@ -57,6 +57,11 @@ func (a *app) parsePlace(operand string) (place, error) {
 	return place{url: u, remote: true, endpoint: name}, nil
 }
 
+// sameServer reports whether one session can reach both places.
+func (p place) sameServer(other place) bool {
+	return p.url.AuthURL == other.url.AuthURL && p.url.User == other.url.User && p.endpoint == other.endpoint
+}
+
 // remotePlace is parsePlace for operands that must be remote.
 func (a *app) remotePlace(operand string) (place, error) {
 	p, err := a.parsePlace(operand)

@@ -48,7 +48,7 @@ func (a *app) withRemotes(ctx context.Context, places []place, flags *remoteFlag
 	}
 	paths := make([]string, len(places))
 	for i, p := range places {
-		if p.url.AuthURL != t.spec.AuthURL || p.url.User != places[0].url.User {
+		if !p.sameServer(places[0]) {
 			return usageErrorf("the URLs name different servers or users; one command works on one")
 		}
 		paths[i] = p.url.Path
