@@ -107,6 +107,7 @@ type Client struct {
 	cfg     Config // without the Access
 	dialer  *dialer
 	pool    *pool
+	engine  *engine
 	retries atomic.Int64
 	zone    atomic.Int64 // seconds the server's local time was ahead of UTC when last seen
 
@@ -175,6 +176,7 @@ func New(cfg Config) (*Client, error) {
 		c.login = &l
 	}
 	c.pool = newPool(c.openSession, cfg.MaxSessions, cfg.IdleTimeout, cfg.Logger)
+	c.engine = newEngine(c.pool, c.dialer, cfg.IOTimeout, cfg.Logger)
 	return c, nil
 }
 
@@ -215,7 +217,9 @@ func (c *Client) UpdateAccess(a Access) {
 
 // Close ends all sessions and operations.
 func (c *Client) Close() error {
+	c.engine.stop()
 	c.pool.close()
+	c.engine.wait()
 	return nil
 }
 

@@ -2,16 +2,16 @@ package uftp
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 )
 
 // ReadAt reads len(p) bytes at off, by the rules of [io.ReaderAt]: fewer only
-// with an error, [io.EOF] itself if the file ends before. The bytes are from
-// one version of the file, opened once by the server.
+// with an error, [io.EOF] itself if the file ends before. Up to 1 MiB is from one
+// version of the file, opened once by the server; more is read in several ranges
+// at a time. Calls from many goroutines share few sessions, with many ranges on
+// their way.
 func (c *Client) ReadAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
 	clean, err := checkRange(path, len(p), off)
 	if err != nil {
@@ -24,14 +24,7 @@ func (c *Client) ReadAt(ctx context.Context, path string, p []byte, off int64) (
 		n, _, err := c.codedFetch(ctx, clean, Read{Path: path, Off: off, Buf: p}, false)
 		return n, err
 	}
-	n := 0
-	err = c.do(ctx, operation{name: opRead, path: path, data: true}, func(s *session) error {
-		n, err = s.readAt(clean, p, off)
-		return err
-	})
-	if errors.Is(err, io.EOF) && !errors.Is(err, ErrUnavailable) {
-		return n, io.EOF
-	}
+	n, _, err := c.fetch(ctx, operation{name: opRead, path: path}, clean, Read{Off: off, Buf: p}, false)
 	return n, err
 }
 
@@ -57,23 +50,12 @@ func (c *Client) Fetch(ctx context.Context, r Read) (n int, after Info, err erro
 	if !c.dialer.coding.plain() {
 		return c.codedFetch(ctx, clean, r, true)
 	}
-	short := false
-	err = c.do(ctx, operation{name: opRead, path: r.Path, data: true}, func(s *session) error {
-		n, short = 0, false
-		if len(r.Buf) > 0 {
-			n, err = s.readAt(clean, r.Buf, r.Off)
-			short = err == io.EOF //nolint:errorlint // our own
-			if err != nil && !short {
-				return err
-			}
-		}
-		after, err = s.look(clean)
-		return err
-	})
-	if err == nil && short {
-		err = io.EOF
+	op := operation{name: opRead, path: r.Path}
+	if len(r.Buf) == 0 {
+		err = c.do(ctx, op, func(s *session) error { after, err = s.look(clean); return err })
+		return 0, after, err
 	}
-	return n, after, err
+	return c.fetch(ctx, op, clean, r, true)
 }
 
 // opRead is the Op of errors of reading.

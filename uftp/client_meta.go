@@ -27,6 +27,9 @@ func (c *Client) Stat(ctx context.Context, path string) (Info, error) {
 // stat also learns the server's time zone.
 func (c *Client) stat(s *session, path string) (Info, error) {
 	info, f, err := s.stat(path)
+	if err == nil {
+		c.dialer.seen.note(path, versionOf(info))
+	}
 	if err == nil && !f.local.IsZero() {
 		c.zone.Store(f.local.Unix() - info.ModTime.Unix())
 	}

@@ -99,6 +99,7 @@ func (d *download) Read(p []byte) (int, error) {
 		}
 		d.left -= int64(n)
 		d.session.received.Add(int64(n))
+		d.session.progress.Add(int64(n))
 	}
 	switch {
 	case d.left == 0 || errors.Is(err, io.EOF):
@@ -220,7 +221,7 @@ func (s *session) put(path string, r io.Reader) (n int64, started bool, err erro
 	if err := firstRefusal(replies[:], 350, 150); err != nil {
 		return 0, false, err
 	}
-	var m moved
+	m := moved{all: &s.progress}
 	n, rerr, werr := pump(conn, r, s.stall, &m)
 	s.sent.Add(m.n.Load())
 	if rerr != nil {

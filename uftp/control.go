@@ -35,12 +35,14 @@ const (
 // the stall time, and never logs what passes through it.
 //
 // A control is used by one goroutine at a time; only Close may be called at any
-// moment.
+// moment, and sendAhead while another goroutine reads.
 type control struct {
 	net.Conn
 	br    *bufio.Reader
 	stall time.Duration
 	trips *atomic.Int64 // round trips of all sessions of the client
+
+	progress *atomic.Int64 // bytes of the session's data connection: while they move, a reply may take its time
 
 	waiting bool   // something was written since the last wait
 	sent    bool   // something was written since the operation began
@@ -66,12 +68,26 @@ func (w waiter) Read(p []byte) (int, error) {
 		c.waiting = false
 		c.trips.Add(1)
 	}
-	if err := c.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
-		return 0, err
+	for {
+		before := c.moved()
+		if err := c.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
+			return 0, err
+		}
+		quickAck(c.Conn)
+		n, err := c.Conn.Read(p)
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.moved() != before {
+			continue
+		}
+		return n, c.note(err)
 	}
-	quickAck(c.Conn)
-	n, err := c.Conn.Read(p)
-	return n, c.note(err)
+}
+
+// moved returns how much was moved on the data connection.
+func (c *control) moved() int64 {
+	if c.progress == nil {
+		return 0
+	}
+	return c.progress.Load()
 }
 
 // note remembers that the connection is broken. The next Read of a connection
@@ -123,32 +139,55 @@ func (c *control) Read(p []byte) (int, error) {
 
 // readLine returns the next line without its end.
 func (c *control) readLine() (string, error) {
+	line, err := c.readBytes()
+	return string(line), err
+}
+
+// readBytes is readLine without a copy: the line is valid until the next read.
+func (c *control) readBytes() ([]byte, error) {
 	line, err := c.br.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
-		return "", fmt.Errorf("%w: line longer than %d bytes", ErrProtocol, maxLine)
+		return nil, fmt.Errorf("%w: line longer than %d bytes", ErrProtocol, maxLine)
 	}
 	if err == io.EOF && len(line) > 0 {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return "", lost(err)
+		return nil, lost(err)
 	}
 	return c.trimEOL(line), nil
 }
 
 // trimEOL cuts the line end the server uses. A file name may end in CR where
 // lines end in a bare LF.
-func (c *control) trimEOL(line []byte) string {
+func (c *control) trimEOL(line []byte) []byte {
 	line = bytes.TrimSuffix(line, []byte("\n"))
 	if c.crlf {
 		line = bytes.TrimSuffix(line, []byte("\r"))
 	}
-	return string(line)
+	return line
+}
+
+// packet returns the commands as they are sent.
+func packet(cmds ...string) []byte {
+	return []byte(strings.Join(cmds, "\r\n") + "\r\n")
 }
 
 // send writes the commands in one packet.
-func (c *control) send(cmds ...string) error {
-	_, err := c.Write([]byte(strings.Join(cmds, "\r\n") + "\r\n"))
+func (c *control) send(cmds ...string) error { return c.sendPacket(packet(cmds...)) }
+
+func (c *control) sendPacket(p []byte) error {
+	_, err := c.Write(p)
+	return lost(err)
+}
+
+// sendAhead is sendPacket for one goroutine while another one reads: the packet
+// follows others whose replies are not all there, and costs no wait of its own.
+func (c *control) sendAhead(p []byte) error {
+	if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
+		return lost(err)
+	}
+	_, err := c.Conn.Write(p)
 	return lost(err)
 }
 
@@ -158,6 +197,11 @@ func (c *control) readReply() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	return c.restOfReply(line)
+}
+
+// restOfReply reads what follows the first line of a reply.
+func (c *control) restOfReply(line string) (reply, error) {
 	r, more, err := parseReplyLine(line)
 	if err == nil && r.code == codeGoing {
 		err = goingDown(r.text)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,17 +39,28 @@ type pool struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	// wanted says that somebody waits, and that only a session given back helps.
+	wanted  atomic.Bool
+	pressed func() // called, with the mutex held, when that begins; or nil
+	// coming says how many sessions that are lent will be back in no time; or nil.
+	coming func() int
+
 	mu        sync.Mutex
 	idle      []*session            // used last at the end
 	all       map[*session]struct{} // idle or lent
 	limit     int                   // what the server allows, as far as we know; at most max
 	growAfter time.Time             // when a limit or a failure to grow is forgotten
 	waiting   []*borrower
-	growing   bool // the goroutine that opens sessions runs
-	sweeping  bool // the goroutine that closes idle ones runs
+	growing   bool        // the goroutine that opens sessions runs
+	sweeping  bool        // the goroutine that closes idle ones runs
+	again     *time.Timer // looks whether to open one, later; or nil
 	last      error
 	closed    bool
 }
+
+// comingTime is how long a session that should be back in no time is waited for
+// before another one is opened.
+const comingTime = 250 * time.Millisecond
 
 // borrower waits for a session.
 type borrower struct {
@@ -93,6 +105,7 @@ func (p *pool) acquire(ctx context.Context, data bool, patience time.Duration) (
 	}
 	p.waiting = append(p.waiting, b)
 	p.growLocked()
+	p.pressLocked()
 	p.mu.Unlock()
 
 	select {
@@ -104,11 +117,8 @@ func (p *pool) acquire(ctx context.Context, data bool, patience time.Duration) (
 	if i := slices.Index(p.waiting, b); i >= 0 {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 	}
-	last := p.last
-	if n := len(p.all); n > 0 {
-		// Not ErrBusy: we have sessions. They do not come back in time.
-		last = fmt.Errorf("%w: all %d sessions are in use", ErrUnavailable, n)
-	}
+	p.pressLocked()
+	last := p.reasonLocked()
 	p.mu.Unlock()
 	select {
 	case l := <-b.got:
@@ -119,6 +129,29 @@ func (p *pool) acquire(ctx context.Context, data bool, patience time.Duration) (
 		return nil, ctx.Err()
 	}
 	return nil, fmt.Errorf("%w (%w)", last, ctx.Err())
+}
+
+// reason says why those who wait do; nil if that is not known.
+func (p *pool) reason() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reasonLocked()
+}
+
+func (p *pool) reasonLocked() error {
+	if n := len(p.all); n > 0 {
+		// Not ErrBusy: we have sessions. They do not come back in time.
+		return fmt.Errorf("%w: all %d sessions are in use", ErrUnavailable, n)
+	}
+	return p.last
+}
+
+// pressLocked keeps wanted up to date.
+func (p *pool) pressLocked() {
+	now := len(p.waiting) > 0 && !p.growing
+	if p.wanted.Swap(now) != now && now && p.pressed != nil {
+		p.pressed()
+	}
 }
 
 // takeLocked takes an idle session, used lately, with or without a data
@@ -143,6 +176,7 @@ func (p *pool) release(s *session) {
 	if gone {
 		delete(p.all, s)
 		p.growLocked()
+		p.pressLocked()
 	} else {
 		p.lendLocked(s)
 	}
@@ -157,6 +191,7 @@ func (p *pool) lendLocked(s *session) {
 	if len(p.waiting) > 0 {
 		b := p.waiting[0]
 		p.waiting = slices.Delete(p.waiting, 0, 1)
+		p.pressLocked()
 		b.got <- loan{s: s}
 		return
 	}
@@ -184,7 +219,23 @@ func (p *pool) mayGrowLocked() bool {
 	if time.Now().After(p.growAfter) {
 		p.limit = p.max
 	}
-	return len(p.waiting) > 0 && len(p.all) < max(1, p.limit)
+	n := len(p.waiting)
+	if n == 0 || len(p.all) >= max(1, p.limit) {
+		return false
+	}
+	if p.coming == nil || p.coming() < n {
+		return true
+	}
+	if p.again == nil { // should they not come
+		p.again = time.AfterFunc(comingTime, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.again = nil
+			p.growLocked()
+			p.pressLocked()
+		})
+	}
+	return false
 }
 
 // grow opens sessions for those who wait.
@@ -206,6 +257,7 @@ func (p *pool) grow() {
 		// Without any session those who wait depend on us alone.
 		if p.closed || !p.mayGrowLocked() {
 			p.growing = false
+			p.pressLocked()
 			p.mu.Unlock()
 			return
 		}
@@ -290,6 +342,7 @@ func (p *pool) close() {
 		b.got <- loan{err: errClosed}
 	}
 	p.waiting = nil
+	p.pressLocked()
 	p.mu.Unlock()
 	p.cancel()
 	for _, s := range idle {

@@ -99,6 +99,9 @@ func (c *Client) do(ctx context.Context, op operation, run func(*session) error)
 	var unsure bool // an attempt may have done it
 	for n := 0; ; n++ {
 		var s *session
+		if op.fills != "" {
+			c.dialer.seen.forget(op.fills)
+		}
 		err := c.dialer.late.wait(wait, op.fills)
 		if err == nil {
 			s, err = c.pool.acquire(wait, op.data, 0)

@@ -23,6 +23,7 @@ type dialer struct {
 	linger  time.Duration // finishTime
 
 	late   *lateWrites // of lost sessions
+	seen   versions    // of files
 	coding coding
 
 	passive   atomic.Bool // use PASV and its address: EPSV's port was refused
@@ -47,8 +48,9 @@ type session struct {
 	codec     *codec          // of data connections that are not plain, which it does not keep
 	rfcRang   bool            // the server says that the end of a RANG is part of it
 
-	idleSince time.Time // owned by the pool
-	unsettled string    // the file that the server may be writing and has not said it is done with
+	idleSince time.Time    // owned by the pool
+	progress  atomic.Int64 // bytes moved on data connections
+	unsettled string       // the file that the server may be writing and has not said it is done with
 
 	life context.Context // ends with the session
 	end  context.CancelFunc
@@ -98,6 +100,7 @@ func (d *dialer) login(ctx context.Context, l Login) (*session, error) {
 		return nil, err
 	}
 	s := &session{dialer: d, ctl: newControl(conn, d.timeout, &d.trips), codec: d.coding.newCodec(l.key)}
+	s.ctl.progress = &s.progress
 	s.life, s.end = context.WithCancel(context.Background())
 	err = s.run(ctx, func() error { return s.greet(l.Password) })
 	if err != nil {

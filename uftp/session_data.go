@@ -23,12 +23,16 @@ const (
 // connection if none is open, and returns once there is one. It does not read
 // the replies to cmds.
 func (s *session) transfer(cmds ...string) (net.Conn, error) {
+	return s.transferPacket(packet(cmds...))
+}
+
+func (s *session) transferPacket(cmds []byte) (net.Conn, error) {
 	s.mu.Lock()
 	conn := s.data
 	s.mu.Unlock()
 	if conn != nil {
 		if quiet(conn) {
-			return conn, s.ctl.send(cmds...)
+			return conn, s.ctl.sendPacket(cmds)
 		}
 		s.dropData() // the server closed it
 	}
@@ -38,7 +42,7 @@ func (s *session) transfer(cmds ...string) (net.Conn, error) {
 // open sends before, EPSV (or PASV) and after in one packet, calls read for the
 // replies to before, and connects where the server listens. A server that
 // listens waits for the connection and does nothing else.
-func (s *session) open(read func() error, after []string, before ...string) (net.Conn, error) {
+func (s *session) open(read func() error, after []byte, before ...string) (net.Conn, error) {
 	defer s.setPhase(s.setPhase(opening))
 	s.dropData()
 	passive := s.passive.Load()
@@ -46,7 +50,7 @@ func (s *session) open(read func() error, after []string, before ...string) (net
 	if passive {
 		verb = "PASV"
 	}
-	if err := s.ctl.send(append(append(before, verb), after...)...); err != nil {
+	if err := s.ctl.sendPacket(append(packet(append(before, verb)...), after...)); err != nil {
 		return nil, err
 	}
 	if read != nil {
@@ -110,8 +114,9 @@ func (s *session) dialData(addr string) (net.Conn, error) {
 
 // moved is what happened on a data connection.
 type moved struct {
-	n   atomic.Int64 // bytes so far
-	err error        // valid once done is closed
+	n   atomic.Int64  // bytes so far
+	all *atomic.Int64 // the same of all transfers of the session, if not nil
+	err error         // valid once done is closed
 	// done is closed by the goroutine that moves the bytes, its last act.
 	done chan struct{}
 }
@@ -119,7 +124,7 @@ type moved struct {
 // start runs move(conn, m) in a goroutine, which wait collects. When it fails,
 // the server is given a moment to say why.
 func (s *session) start(conn net.Conn, move func(net.Conn, *moved) error) *moved {
-	m := &moved{done: make(chan struct{})}
+	m := &moved{all: &s.progress, done: make(chan struct{})}
 	go func() {
 		defer close(m.done)
 		if m.err = move(conn, m); m.err != nil {
@@ -128,6 +133,13 @@ func (s *session) start(conn net.Conn, move func(net.Conn, *moved) error) *moved
 		}
 	}()
 	return m
+}
+
+func (m *moved) add(n int) {
+	m.n.Add(int64(n))
+	if m.all != nil {
+		m.all.Add(int64(n))
+	}
 }
 
 // settled waits for m as long as bytes keep moving, and reports whether it is done.
@@ -162,7 +174,7 @@ func readFull(conn net.Conn, p []byte, stall time.Duration, m *moved) error {
 		}
 		n, err := conn.Read(p[got:])
 		got += n
-		m.n.Add(int64(n))
+		m.add(n)
 		if err != nil && got < len(p) {
 			return err
 		}
@@ -178,7 +190,7 @@ func writeFull(conn net.Conn, p []byte, stall time.Duration, m *moved) error {
 			return err
 		}
 		n, err := conn.Write(p[:min(piece, len(p))])
-		m.n.Add(int64(n))
+		m.add(n)
 		if err != nil {
 			return err
 		}

@@ -62,7 +62,7 @@ func (s *session) list(path string) ([]Info, error) {
 	var stat reply
 	conn, err := s.open(
 		func() (err error) { stat, err = s.readListing(&l, nonce); return err },
-		[]string{"MLSD " + w},
+		packet("MLSD "+w),
 		"STAT N "+w, "RANG "+nonce+" "+nonce, noRange)
 	if err != nil {
 		return nil, err

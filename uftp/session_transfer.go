@@ -150,22 +150,38 @@ func (s *session) finish(m *moved) error {
 // endData makes the server close the data connection, waits until m has read
 // everything, and leaves a new data connection.
 func (s *session) endData(m *moved) error {
-	s.mu.Lock()
-	old := s.data
-	s.draining, s.data = old, nil // open must not close it: its last bytes are on their way
-	s.mu.Unlock()
-	_, err := s.open(nil, nil)
-	if err != nil && old != nil {
-		_ = old.Close()
+	old, err := s.replaceData()
+	if err != nil {
+		closeConn(old)
 	}
 	<-m.done
+	s.drained(old)
+	return err
+}
+
+// replaceData opens another data connection, before which the server closes the
+// present one. That is returned, with its last bytes, also with an error; it must
+// be given to drained.
+func (s *session) replaceData() (old net.Conn, err error) {
+	s.mu.Lock()
+	old = s.data
+	s.draining, s.data = old, nil // open must not close it: its last bytes are on their way
+	s.mu.Unlock()
+	_, err = s.open(nil, nil)
+	return old, err
+}
+
+func (s *session) drained(old net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old != nil {
-		_ = old.Close()
-	}
+	closeConn(old)
 	s.draining = nil
-	return err
+}
+
+func closeConn(conn net.Conn) {
+	if conn != nil {
+		_ = conn.Close() // nothing depends on it any more
+	}
 }
 
 // explain tells an unreadable file from a missing one: RETR and HASH answer
