@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -44,7 +45,8 @@ type loop struct {
 	views views
 	dev   *device
 
-	group sync.WaitGroup // readers and handlers
+	group  sync.WaitGroup // readers and handlers
+	served atomic.Uint64  // requests handled
 
 	mu           sync.Mutex // guards what follows
 	room         sync.Cond  // waiting got shorter, or the loop stops
@@ -319,6 +321,7 @@ func (l *loop) interrupt(unique uint64) {
 
 // handle runs a request and replies.
 func (l *loop) handle(r *request) {
+	l.served.Add(1)
 	if l.readView(r) {
 		return
 	}

@@ -75,6 +75,13 @@ func serveMount(ctx context.Context, log *slog.Logger, l *loop, peer *wire.Peer)
 		gone := l.run()
 		log.Info("serving ended", "unmounted", gone)
 	}()
+	resting, wake := context.WithCancel(ctx)
+	defer wake()
+	go func() { // ends with wake
+		if err := rest(resting, &l.served, giveBack); err != nil {
+			log.Warn("an idle worker keeps more memory than it needs", "err", err)
+		}
+	}()
 	keeper := peer.Done()
 	for {
 		select {
