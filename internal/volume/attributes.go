@@ -85,6 +85,8 @@ func Attributes() []Attribute {
 			"Unit in which data is fetched and cached: a power of two, at most cacheSize."),
 		size("dirtyLimit", "64Mi", 1<<20, 1<<40, func(s *Spec) *int64 { return &s.DirtyLimit },
 			"Data written and not yet confirmed by the server, at most; writers wait beyond that."),
+		choice("verify", "none", []string{"none", "md5", "sha256"}, func(s *Spec) *string { return &s.Verify },
+			"Hash with which the server's copy of everything written is compared, by the server reading it again, before `fsync` and `close` return."),
 		count("maxSessions", "4", 1, 64, func(s *Spec) *int { return &s.MaxSessions },
 			"Sessions opened at most, for each mount. The server limits them for each user, over all nodes, often to 8 or 16."),
 		duration("idleTimeout", "1m", time.Second, 24*time.Hour, func(s *Spec) *time.Duration { return &s.IdleTimeout },

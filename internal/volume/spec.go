@@ -65,6 +65,7 @@ type Spec struct {
 	CacheSize   int64         // bytes of memory for blocks read
 	BlockSize   int64         // bytes fetched at once, a power of two
 	DirtyLimit  int64         // bytes written and not yet confirmed by the server
+	Verify      string        // "none", "md5" or "sha256": how what was uploaded is compared with the server's copy
 	MaxSessions int           // sessions opened at most, within the server's limit
 	IdleTimeout time.Duration // after which unused sessions are given back
 	IOTimeout   time.Duration // after which an operation that waits for the server fails

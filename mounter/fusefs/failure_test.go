@@ -92,6 +92,31 @@ func TestUnconfirmedSize(t *testing.T) {
 	wantFile(t, m.served("f"), "0123456789")
 }
 
+// TestVerify: bytes that arrive as others are noticed, and sent again.
+func TestVerify(t *testing.T) {
+	for _, algo := range []string{"md5", "sha256"} {
+		t.Run(algo, func(t *testing.T) {
+			m := mountDir(t, func(c *fusefs.Config) { c.Logger, c.Spec.Verify = nil, algo })
+			f := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
+			wrote(t)(f.WriteString("0123456789"))
+			m.remote.setFault(func(_ context.Context, op, _ string) error {
+				if op == "written" {
+					return os.WriteFile(m.served("f"), []byte("01234x6789"), 0o600)
+				}
+				return nil
+			})
+			if err := f.Sync(); !errors.Is(err, syscall.EIO) {
+				t.Errorf("fsync: %v, want EIO", err)
+			}
+			m.remote.setFault(nil)
+			if err := f.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			wantFile(t, m.served("f"), "0123456789")
+		})
+	}
+}
+
 // TestRemovedWhileDirty: what others removed is not made anew.
 func TestRemovedWhileDirty(t *testing.T) {
 	m := mountDir(t, func(c *fusefs.Config) { c.Logger, c.Spec.AttrTimeout = nil, 0 })

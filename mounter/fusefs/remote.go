@@ -15,6 +15,7 @@ type Remote interface {
 	List(ctx context.Context, dir string) ([]uftp.Info, error)
 	Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info, err error)
 	WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error)
+	Hash(ctx context.Context, path, algo string, off, n int64) (string, error)
 	Create(ctx context.Context, path string) error
 	Truncate(ctx context.Context, path string, size int64) error
 	Mkdir(ctx context.Context, path string) error
@@ -61,6 +62,10 @@ func (b bounded) Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info
 
 func (b bounded) WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
 	return call(ctx, b, func(ctx context.Context) (int, error) { return b.remote.WriteAt(ctx, path, p, off) })
+}
+
+func (b bounded) Hash(ctx context.Context, path, algo string, off, n int64) (string, error) {
+	return call(ctx, b, func(ctx context.Context) (string, error) { return b.remote.Hash(ctx, path, algo, off, n) })
 }
 
 func (b bounded) Create(ctx context.Context, path string) error {

@@ -2,6 +2,8 @@ package fusefs_test
 
 import (
 	"context"
+	"crypto/md5"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -169,6 +171,25 @@ func (r *dirRemote) WriteAt(ctx context.Context, path string, b []byte, off int6
 	}
 	_, err = r.local(ctx, "written", path)
 	return n, err
+}
+
+func (r *dirRemote) Hash(ctx context.Context, path, algo string, off, n int64) (string, error) {
+	p, err := r.local(ctx, "hash", path)
+	if err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(p)
+	if err != nil {
+		return "", remoteError("hash", path, err)
+	}
+	b = b[min(off, int64(len(b))):min(off+n, int64(len(b)))]
+	switch algo {
+	case "MD5":
+		return fmt.Sprintf("%x", md5.Sum(b)), nil
+	case "SHA-256":
+		return fmt.Sprintf("%x", sha256.Sum256(b)), nil
+	}
+	return "", &uftp.Error{Op: "hash", Path: path, Err: errors.ErrUnsupported}
 }
 
 func (r *dirRemote) Create(ctx context.Context, path string) error {

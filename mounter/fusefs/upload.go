@@ -158,7 +158,17 @@ func (fs *FS) put(ctx context.Context, id uint64, path string, batch spool.Batch
 	if err == nil && after.Size < batch.End() {
 		err = fmt.Errorf("server has %d bytes of %d: %w", after.Size, batch.End(), io.ErrShortWrite)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	sent := buf[:]
+	for _, r := range batch.Ranges {
+		if err := fs.compare(ctx, path, sent[:r.Len], r.Off); err != nil {
+			return err
+		}
+		sent = sent[r.Len:]
+	}
+	return nil
 }
 
 // withWriteMode runs f, which writes to a file. A file that was opened for
