@@ -127,7 +127,7 @@ func agentMethod(keyType string) jwt.SigningMethod {
 // rawSignature is a signature as JWTs have it: that of SSH, but for ECDSA the
 // two numbers in fixed length.
 func rawSignature(s *ssh.Signature) ([]byte, error) {
-	size := 0
+	var size int
 	switch s.Format {
 	case ssh.KeyAlgoRSASHA256, ssh.KeyAlgoED25519:
 		return s.Blob, nil

@@ -99,7 +99,7 @@ func (f *remoteFlags) add(flags *pflag.FlagSet, accept func(volume.Attribute) bo
 // remoteAttributes are the attributes of commands that mount nothing.
 func remoteAttributes(a volume.Attribute) bool {
 	switch a.Name {
-	case "group", "clientAddress", "insecureSkipVerify":
+	case "group", "clientAddress", "insecureSkipVerify", "encryption", "compress", "streams":
 		return true
 	}
 	return false

@@ -87,9 +87,13 @@ func (a *app) printLogin(login uftp.Login, asJSON bool) error {
 // clientConfig is the configuration of a client for a short command.
 func clientConfig(t target) uftp.Config {
 	s := t.spec
-	return uftp.Config{
+	cfg := uftp.Config{
 		AuthURL: s.AuthURL, Access: t.access, Insecure: s.Insecure, BaseDir: s.Path,
 		Group: s.RemoteGroup, ClientAddress: s.ClientAddress, UserPreferences: t.preferences,
-		IOTimeout: s.IOTimeout, ReadOnly: true, MaxSessions: 1,
+		IOTimeout: s.IOTimeout, ReadOnly: true, MaxSessions: 1, Compress: s.Compress, Streams: s.Streams,
 	}
+	if s.Encrypted() {
+		cfg.Encryption = s.Encryption
+	}
+	return cfg
 }
