@@ -5,6 +5,7 @@
 //
 //	BENCH=regexp      only what matches, of LINK/WORKLOAD/SUBJECT
 //	SIZE=4G           of the big file
+//	LIMIT=10s             for a run, where a part of the work says as much
 //	QUICK=1           two minutes' worth: 256 MiB, csi-uftp and the reference
 //	UFTPD_DIR=dir     against the real UFTPD in dir
 //	BENCH_DIR=dir     where to work; default /dev/shm if there is room
@@ -46,6 +47,7 @@ func main() {
 	only := flag.String("only", os.Getenv("BENCH"), "regular `EXPRESSION` for LINK/WORKLOAD/SUBJECT")
 	size := flag.String("size", os.Getenv("SIZE"), "of the big file, as 4G or 256M")
 	dir := flag.String("dir", os.Getenv("BENCH_DIR"), "where to work")
+	limit := flag.String("limit", os.Getenv("LIMIT"), "time of a run; default 10s, or 2s when -quick")
 	quick := flag.Bool("quick", os.Getenv("QUICK") != "" && os.Getenv("QUICK") != "0", "measure less")
 	markdown := flag.String("markdown", "", "print the `FILE` of another run as markdown, and do nothing else")
 	flag.Parse()
@@ -61,6 +63,11 @@ func main() {
 		o.limit = 2 * time.Second
 	}
 	var err error
+	if *limit != "" {
+		if o.limit, err = time.ParseDuration(*limit); err != nil {
+			exit(err)
+		}
+	}
 	if o.only, err = regexp.Compile(*only); err == nil {
 		o.size, err = parseSize(*size, o.quick)
 	}
