@@ -54,6 +54,7 @@ demo: build ## a volume published, read, written and timed, on a test server
 bench: build ## the speed of everything, beside the wire and other programs; test/bench/main.go has the settings
 	@test/packages.sh $(BENCH_PACKAGES)
 	@test/bench/pyunicore.sh build/pyfuse || echo "no PyUNICORE to compare with" >&2
+	@test/pyclients.sh || echo "no pyuftp to compare with" >&2
 	@mkdir -p build/bench
 	$(GO) build -o build/bench/ ./test/bench/...
 	PYFUSE=$(CURDIR)/build/pyfuse build/bench/bench -binary bin/csi-uftp -out build/bench.json

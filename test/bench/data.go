@@ -18,6 +18,7 @@ const (
 	bigFile    = "big.dat"
 	smallDir   = "small" // smallCount files of smallSize
 	crowdDir   = "crowd" // crowdCount empty files
+	heapDir    = "heap"  // heapCount files of smallSize
 	treeDir    = "tree"  // treeDirs directories, together smallCount files of smallSize
 	parts      = 8       // files of a partShare-th of the size of bigFile each
 	partShare  = 16
@@ -26,6 +27,7 @@ const (
 	smallCount = 2000
 	smallSize  = 10 << 10
 	crowdCount = 20000
+	heapCount  = 10000
 	treeDirs   = 40
 )
 
@@ -38,7 +40,7 @@ func generate(ctx context.Context, dir string, size int64) error {
 		}
 		return writeRandom(filepath.Join(dir, name), io.LimitReader(random, n))
 	}
-	for _, d := range []string{smallDir, crowdDir, treeDir, outDir} {
+	for _, d := range []string{smallDir, crowdDir, heapDir, treeDir, outDir} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}
@@ -53,6 +55,9 @@ func generate(ctx context.Context, dir string, size int64) error {
 	for i := range smallCount {
 		err = errors.Join(err, write(fmt.Sprintf("%s/%05d.dat", smallDir, i), smallSize),
 			write(fmt.Sprintf("%s/%02d/%05d.dat", treeDir, i%treeDirs, i), smallSize))
+	}
+	for i := range heapCount {
+		err = errors.Join(err, write(fmt.Sprintf("%s/%05d.dat", heapDir, i), smallSize))
 	}
 	for i := range crowdCount {
 		err = errors.Join(err, write(fmt.Sprintf("%s/%05d", crowdDir, i), 0))

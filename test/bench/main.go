@@ -114,8 +114,8 @@ func run(ctx context.Context, o options) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("mounting, and resetting a process's peak of memory, needs root")
 	}
-	const files, written, cache = 2, 1, 1 // times the size
-	need := (files+written+cache)*o.size + smallCount*smallSize*3
+	const files, written, copies = 2, 1, 1 // times the size
+	need := (files+written+copies)*o.size + (2*smallCount+3*heapCount)*smallSize
 	if o.dir == "" {
 		if o.dir, err = workDir(need); err != nil {
 			return err

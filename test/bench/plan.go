@@ -41,6 +41,7 @@ type workload struct {
 	warm      bool // the second time on the same mount counts
 	diskCache bool // the second time, on another mount with the same disk cache
 	writes    bool
+	copies    bool // by a copier
 }
 
 // place is where and how much.
@@ -49,7 +50,15 @@ type place struct {
 	size     int64  // of bigFile
 	limit    string // of a timed run
 	sessions int    // of the reference
+
+	// For copiers:
+	copy  func(from, to string) []string // the command
+	data  string                         // the server's own directory
+	local string                         // where copies go
 }
+
+// source is a file on the server's own disk.
+func (p place) source(name string) string { return filepath.Join(p.data, name) }
 
 func (p place) at(name string) string { return filepath.Join(p.dir, name) }
 
@@ -91,7 +100,7 @@ func workloads() []workload {
 			},
 		},
 	}
-	return all
+	return append(all, copying(near)...)
 }
 
 // readWhole completes a workload that reads bigFile.

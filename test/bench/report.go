@@ -46,7 +46,7 @@ type row struct {
 
 // failed reports whether the row means that the product is broken.
 func (r row) failed() bool {
-	return r.Subject == productName && (r.Note == noteWrong || r.Value == 0 && !strings.HasPrefix(r.Note, noteSkipped))
+	return strings.HasPrefix(r.Subject, productName) && (r.Note == noteWrong || r.Value == 0 && !strings.HasPrefix(r.Note, noteSkipped))
 }
 
 const (

@@ -105,7 +105,7 @@ func (b *bench) once(ctx context.Context, w workload, subjects []subject, i int,
 func (b *bench) skip(w workload, s subject) string {
 	_, isProduct := s.(product)
 	switch why := s.missing(); {
-	case w.writes && !s.writes(), w.diskCache && !isProduct && s.name() != "local":
+	case w.writes && !s.writes() && !w.copies, w.diskCache && !isProduct && s.name() != "local":
 		return noteNone
 	case why != "":
 		return noteSkipped + why
@@ -120,11 +120,13 @@ func (b *bench) skip(w workload, s subject) string {
 // clean removes what was written.
 func (b *bench) clean() error {
 	files, err := filepath.Glob(b.rig.path(dataDir, outDir, "*"))
-	for _, f := range files {
-		err = errors.Join(err, os.Remove(f))
+	for _, f := range append(files, b.rig.path(copyDir)) {
+		err = errors.Join(err, os.RemoveAll(f))
 	}
-	return err
+	return errors.Join(err, os.Mkdir(b.rig.path(copyDir), 0o755))
 }
+
+const copyDir = "copies" // below the root
 
 // raw runs the reference.
 func (b *bench) raw(ctx context.Context, w workload) (sample, error) {
@@ -133,7 +135,7 @@ func (b *bench) raw(ctx context.Context, w workload) (sample, error) {
 		return sample{}, err
 	}
 	env := []string{"BENCH_SERVER=" + address, "UFTP_PASSWORD=" + password}
-	args := append([]string{filepath.Join(b.rig.bin, "raw")}, w.raw(b.place(""))...)
+	args := append([]string{filepath.Join(b.rig.bin, "raw")}, w.raw(b.place(&mounted{}))...)
 	out, err := output(ctx, env, append(args, "-limit", b.limit.String())...)
 	if err != nil {
 		return sample{}, err
@@ -142,8 +144,11 @@ func (b *bench) raw(ctx context.Context, w workload) (sample, error) {
 	return s, json.Unmarshal(out, &s.Result)
 }
 
-func (b *bench) place(dir string) place {
-	p := place{dir: dir, size: b.size, limit: b.limit.String(), sessions: b.rig.link.Sessions}
+func (b *bench) place(m *mounted) place {
+	p := place{
+		dir: m.dir, size: b.size, limit: b.limit.String(), sessions: b.rig.link.Sessions,
+		copy: m.copy, data: b.rig.path(dataDir), local: b.rig.path(copyDir),
+	}
 	if b.rig.link.Delay == "" {
 		p.sessions = 1 // on this machine more of them only share its processors
 	}
@@ -188,6 +193,9 @@ func (b *bench) onMount(ctx context.Context, w workload, s subject) (_ sample, e
 	if err != nil {
 		return sample{}, err
 	}
+	if m.pid == 0 {
+		return sample{r, nil, r.Peak}, nil
+	}
 	r.CPU = after.cpu - before.cpu
 	r.Fetched = after.counters["client_bytes_read"] - before.counters["client_bytes_read"]
 	r.Trips = after.counters["client_round_trips"] - before.counters["client_round_trips"]
@@ -206,19 +214,19 @@ func (b *bench) mount(ctx context.Context, s subject) (*mounted, error) {
 // work runs the workload's program.
 func (b *bench) work(ctx context.Context, w workload, m *mounted) (result.Result, error) {
 	if w.tool == byFio {
-		return fio(ctx, b.limit, w.work(b.place(m.dir)))
+		return fio(ctx, b.limit, w.work(b.place(m)))
 	}
-	return b.load(ctx, m.dir, w.work(b.place(m.dir)), false)
+	return b.load(ctx, m, m.dir, w.work(b.place(m)), false)
 }
 
 // load runs the program of that name, with or without comparing.
-func (b *bench) load(ctx context.Context, root string, args []string, truth bool) (result.Result, error) {
+func (b *bench) load(ctx context.Context, m *mounted, root string, args []string, truth bool) (result.Result, error) {
 	full := []string{filepath.Join(b.rig.bin, "load"), args[0], "-limit", b.limit.String()}
 	if truth {
 		full = append(full, "-root", root, "-truth", b.rig.path(dataDir))
 	}
 	var r result.Result
-	out, err := output(ctx, nil, append(full, args[1:]...)...)
+	out, err := output(ctx, m.env, append(full, args[1:]...)...)
 	if err != nil {
 		return r, err
 	}
@@ -233,7 +241,7 @@ func (b *bench) check(ctx context.Context, w workload, s subject, r *row) {
 	ctx, cancel := context.WithTimeout(ctx, cellTimeout)
 	defer cancel()
 	args := w.check
-	if w.writes {
+	if w.writes && !w.copies {
 		args = w.work
 	}
 	if args == nil || b.clean() != nil {
@@ -245,7 +253,15 @@ func (b *bench) check(ctx context.Context, w workload, s subject, r *row) {
 		return
 	}
 	defer m.unmount()
-	got, err := b.load(ctx, m.dir, args(b.place(m.dir)), true)
+	root := m.dir
+	if w.copies {
+		root = w.copied(b.rig)
+		if _, err := b.work(ctx, w, m); err != nil {
+			r.Note = err.Error()
+			return
+		}
+	}
+	got, err := b.load(ctx, m, root, args(b.place(m)), true)
 	switch {
 	case exitCode(err) == exitWrong:
 		r.Note = noteWrong

@@ -84,6 +84,9 @@ func (o options) plan(l link) []planned {
 // subjects are those that say something on a link: what knows no network is
 // measured on the one that is none, others on two.
 func (o options) subjects(l link, w workload) []subject {
+	if w.copies {
+		return copiers()
+	}
 	all := []subject{product{flags: productFlags()}}
 	if w.raw == nil {
 		all = append(all, local{})

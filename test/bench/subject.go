@@ -32,6 +32,10 @@ type mounted struct {
 	pid      int // of the process that does the work, 0 if there is none
 	end      syscall.Signal
 	counters func(context.Context) (map[string]int64, error) // nil if it has none
+
+	// A copier's instead of all that: the command, and its credentials.
+	copy func(from, to string) []string
+	env  []string
 }
 
 // unmount ends the mount and its processes, whatever state they are in.

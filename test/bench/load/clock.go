@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/csi-uftp/csi-uftp/test/bench/result"
 )
 
 // clock times work that several goroutines do, and counts what they did.
@@ -14,6 +16,7 @@ type clock struct {
 	limit      time.Duration
 	first      atomic.Int64 // nanoseconds to the first byte
 	bytes, ops atomic.Int64
+	child      *result.Result // gets what another program used
 }
 
 // did notes a piece of work.

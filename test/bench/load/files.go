@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 )
 
 // files reads every file of a directory.
@@ -112,7 +113,9 @@ func command(j job, c *clock) error {
 	buf := make([]byte, 1<<20)
 	for {
 		n, err := out.Read(buf)
-		c.did(0, n)
+		if j.size == 0 {
+			c.did(0, n)
+		}
 		if err != nil {
 			if err != io.EOF {
 				return err
@@ -120,6 +123,15 @@ func command(j job, c *clock) error {
 			break
 		}
 	}
-	c.did(j.count, 0)
-	return cmd.Wait()
+	if err := cmd.Wait(); err != nil {
+		return err
+	}
+	c.stop()
+	c.ops.Add(int64(j.count))
+	c.bytes.Add(j.size)
+	c.child.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		c.child.Peak = usage.Maxrss << 10
+	}
+	return nil
 }

@@ -11,7 +11,8 @@
 //	load write   -size N FILE            one file, with fsync
 //	load put     -count 2000 -n 10240 DIR    new files
 //	load mixed   -size N -out FILE FILE      reads one, writes one
-//	load run     COMMAND ARG...          another program; its output is read and dropped
+//	load run     COMMAND ARG...          another program; its output is read and dropped,
+//	                                     and counts as bytes unless -size says what does
 //
 // With -truth, a directory with what -root should show, what is read is compared
 // with the files there, and what was written is read again there. Reading and comparing take time: what is
@@ -88,12 +89,11 @@ func run(what string, j job) error {
 	if !ok || len(j.names) == 0 {
 		return fmt.Errorf("cannot %s %q", what, j.names)
 	}
-	c := &clock{begin: time.Now(), limit: j.limit}
+	r := &result.Result{Verified: j.truth != ""}
+	c := &clock{child: r, begin: time.Now(), limit: j.limit}
 	if err := work(j, c); err != nil {
 		return err
 	}
-	return result.Result{
-		Bytes: c.bytes.Load(), Ops: c.ops.Load(), Time: c.elapsed(), FirstByte: time.Duration(c.first.Load()),
-		Verified: j.truth != "",
-	}.Print(os.Stdout)
+	r.Bytes, r.Ops, r.Time, r.FirstByte = c.bytes.Load(), c.ops.Load(), c.elapsed(), time.Duration(c.first.Load())
+	return r.Print(os.Stdout)
 }

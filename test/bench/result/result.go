@@ -18,6 +18,7 @@ type Result struct {
 	CPU       time.Duration `json:"cpu_ns,omitempty"`     // of the process that did it
 	Fetched   int64         `json:"fetched,omitempty"`    // bytes of file contents that came over the wire
 	Trips     int64         `json:"roundtrips,omitempty"` // waits for the server
+	Peak      int64         `json:"peak,omitempty"`       // bytes of memory of the process that did it
 	Verified  bool          `json:"verified,omitempty"`   // all bytes were compared and right
 }
 
