@@ -78,6 +78,11 @@ type Config struct {
 	Provisioner Provisioner
 	Credentials Credentials // required
 
+	// InlineAllow are the auth services that volumes written into pods may name:
+	// URLs that authURL must equal, or begin with up to a slash. None: there are
+	// no such volumes.
+	InlineAllow []string
+
 	NodeID string // with a Mounter: at most 256 bytes, unique in the cluster
 	// MaxVolumes on this node; 0 lets Kubernetes decide.
 	MaxVolumes int64
@@ -97,6 +102,7 @@ type Driver struct {
 	log     *slog.Logger
 	busy    keyedLock
 	serving atomic.Bool
+	inline  allowList
 }
 
 // CSI demands domain form; it and Kubernetes limit the length.
@@ -136,7 +142,11 @@ func New(cfg Config) (*Driver, error) {
 	if _, err := socketPath(cfg.Endpoint); err != nil {
 		return nil, err
 	}
-	return &Driver{cfg: cfg, log: cfg.Logger}, nil
+	inline, err := parseAllowList(cfg.InlineAllow)
+	if err != nil {
+		return nil, err
+	}
+	return &Driver{cfg: cfg, log: cfg.Logger, inline: inline}, nil
 }
 
 // Run listens on the endpoint and serves until ctx ends; then it lets the

@@ -73,7 +73,7 @@ func checkTarget(req interface {
 }
 
 func (s nodeServer) publish(ctx context.Context, req *csi.NodePublishVolumeRequest) error {
-	p, err := publication(req)
+	p, err := s.publication(req)
 	if err != nil {
 		return err
 	}
@@ -88,10 +88,7 @@ func (s nodeServer) publish(ctx context.Context, req *csi.NodePublishVolumeReque
 }
 
 // publication turns a request into what the mounter needs to know.
-func publication(req *csi.NodePublishVolumeRequest) (volume.Publication, error) {
-	if req.GetVolumeContext()["csi.storage.k8s.io/ephemeral"] == "true" {
-		return volume.Publication{}, errInline
-	}
+func (s nodeServer) publication(req *csi.NodePublishVolumeRequest) (volume.Publication, error) {
 	if err := checkCapability(req.GetVolumeCapability()); errors.Is(err, errCapability) {
 		return volume.Publication{}, fmt.Errorf("%w: %w", errExceeds, err)
 	} else if err != nil {
@@ -100,6 +97,11 @@ func publication(req *csi.NodePublishVolumeRequest) (volume.Publication, error) 
 	spec, err := volume.Parse(req.GetVolumeContext())
 	if err != nil {
 		return volume.Publication{}, err
+	}
+	if req.GetVolumeContext()["csi.storage.k8s.io/ephemeral"] == "true" {
+		if err := s.d.inline.check(spec); err != nil {
+			return volume.Publication{}, err
+		}
 	}
 	if err := checkSpec(spec, req.GetVolumeCapability()); err != nil {
 		return volume.Publication{}, err

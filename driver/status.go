@@ -24,6 +24,7 @@ var (
 	errNoVolume     = errors.New("no such volume")
 	errUncertain    = errors.New("not known whether the target shows the volume")
 	errInline       = errors.New("volumes written into a pod (ephemeral inline volumes) are not enabled")
+	errEndpoint     = errors.New("not allowed in a volume written into a pod")
 )
 
 // row maps a cause to what the caller sees.
@@ -65,7 +66,9 @@ var statusTable = []row{ //nolint:gochecknoglobals // a table
 	{"SizeOutOfRange", codes.OutOfRange, is(errSize),
 		"ask for a size that is at least zero and at most the limit"},
 	{"InlineNotEnabled", codes.InvalidArgument, is(errInline),
-		"use a PersistentVolumeClaim"},
+		"use a PersistentVolumeClaim, or ask the administrator for components/inline"},
+	{"EndpointNotAllowed", codes.PermissionDenied, is(errEndpoint),
+		"use a PersistentVolumeClaim, or ask the administrator to allow it (csi-uftp node --inline-allow)"},
 	{"VolumeNotPublished", codes.NotFound, is(errNotPublished),
 		"publish it first"},
 	{"VolumeNotFound", codes.NotFound, is(errNoVolume),

@@ -39,6 +39,7 @@ func TestStatus(t *testing.T) {
 		{fmt.Errorf("%w: %w", errExceeds, errCapability), "Unsupported", codes.FailedPrecondition},
 		{errSize, "SizeOutOfRange", codes.OutOfRange},
 		{errInline, "InlineNotEnabled", codes.InvalidArgument},
+		{errEndpoint, "EndpointNotAllowed", codes.PermissionDenied},
 		{errNotPublished, "VolumeNotPublished", codes.NotFound},
 		{errNoVolume, "VolumeNotFound", codes.NotFound},
 		{volume.ErrKubernetes, "KubernetesUnreachable", codes.Unavailable},

@@ -25,6 +25,7 @@ type nodeFlags struct {
 	endpoint, nodeID, kubeletDir, pluginDir string
 	keeper                                  keeperSocket
 	maxVolumes                              int64
+	inlineAllow                             []string
 }
 
 func newNode(a *app) *cobra.Command {
@@ -49,6 +50,7 @@ can start before that.`,
 	flags.StringVar(&f.keeper.namespace, "keeper-namespace", "", "`NAMESPACE` of the keeper's pod; sockets in volumes of other pods are not believed")
 	flags.StringVar(&f.keeper.podLogs, "pod-logs-dir", "/var/log/pods", "`DIRECTORY` of the kubelet's pod logs, which tells the namespaces of pods")
 	flags.Int64Var(&f.maxVolumes, "max-volumes", 0, "`NUMBER` of volumes that Kubernetes may place on this node (default no limit)")
+	flags.StringSliceVar(&f.inlineAllow, "inline-allow", nil, "`URL` of an auth service that volumes written into pods may name, or what it begins with up to a slash (repeatable; default: there are no such volumes)")
 	return cmd
 }
 
@@ -77,7 +79,7 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 		return err
 	}
 	d, err := driver.New(driver.Config{
-		Version: version, Endpoint: f.endpoint, NodeID: f.nodeID, MaxVolumes: f.maxVolumes,
+		Version: version, Endpoint: f.endpoint, NodeID: f.nodeID, MaxVolumes: f.maxVolumes, InlineAllow: f.inlineAllow,
 		Mounter: localErrors{m}, Credentials: credentials, Logger: logger,
 	})
 	if err != nil {

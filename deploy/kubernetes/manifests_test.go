@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -325,38 +324,6 @@ func TestRights(t *testing.T) {
 	for name, w := range workloads(t) {
 		if token := *w.pod.AutomountServiceAccountToken; token != (name == "csi-uftp-controller") {
 			t.Errorf("%s: automountServiceAccountToken is %v", name, token)
-		}
-	}
-}
-
-// TestKustomize builds the base, and an overlay with every component.
-func TestKustomize(t *testing.T) {
-	kubectl, err := exec.LookPath("kubectl")
-	if err != nil {
-		t.Skip("kubectl is not installed")
-	}
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	overlay := t.TempDir()
-	relative, err := filepath.Rel(overlay, here)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n" +
-		"resources: [" + relative + "/base]\ncomponents: [" + relative + "/components/secret-references]\n"
-	if err := os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, dir := range []string{"base", overlay} {
-		out, err := exec.CommandContext(t.Context(), kubectl, "kustomize", dir).CombinedOutput()
-		if err != nil {
-			t.Fatalf("kubectl kustomize %s: %v\n%s", dir, err, out)
-		}
-		token := bytes.Contains(out, []byte("policyTypes:\n  - Ingress\n---"))
-		if !bytes.Contains(out, []byte("image: csi-uftp:")) || token != (dir == overlay) {
-			t.Errorf("kubectl kustomize %s gives\n%s", dir, out)
 		}
 	}
 }
