@@ -17,13 +17,19 @@ PACKAGES  := ca-certificates gcc libc6-dev git sqlite3 rsync tar fuse3 util-linu
 BENCH_PACKAGES := fio rclone libfuse2 fuse3 tar util-linux \
                   python3 python3-venv python3-pycryptodome
 
+# What a local Kubernetes cluster needs beside what is built for it.
+E2E_PACKAGES := containerd runc containernetworking-plugins nftables iproute2 \
+                busybox-static util-linux ca-certificates
+E2E       := build/e2e
+
 # The Python clients that test/pyclients.sh installs; the tests look there.
 export UFTP_PYCLIENTS ?= $(CURDIR)/build/pyclients
 
-.PHONY: help build man test fuse-test sanity demo bench copy-bench lint fuzz image image-tar clean packages
+.PHONY: help build man test fuse-test sanity demo bench copy-bench lint fuzz image image-tar clean packages \
+        e2e-build e2e-local e2e-local-up e2e-local-down e2e-kind
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the static binary, bin/csi-uftp
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/csi-uftp ./cmd/csi-uftp
@@ -47,6 +53,26 @@ fuse-test: packages ## the tests on live mounts only
 
 sanity: ## csi-sanity on the driver, on live mounts
 	CGO_ENABLED=1 $(GO) run ./test/gotest -race -timeout 10m $(TESTFLAGS) ./test/sanity/...
+
+e2e-build: ## Kubernetes for e2e-local: 10 minutes at first, then kept in ~/.cache/csi-uftp-e2e
+	@test/packages.sh $(E2E_PACKAGES)
+	@GO=$(GO) test/e2e/cluster/build.sh $(E2E)
+	$(GO) test -c -o $(E2E)/pods.test ./test/e2e/pods
+
+e2e-local: e2e-build ## real pods, on a Kubernetes cluster of this machine that comes and goes
+	$(GO) test -count=1 ./test/e2e/cluster/localkube
+	$(E2E)/localkube run -bin $(E2E) -- \
+		env -C test/e2e/pods $(CURDIR)/$(E2E)/pods.test -test.v -test.timeout 40m -test.parallel 6 $(E2EFLAGS)
+
+e2e-local-up: e2e-build ## the same cluster, to stay and look at
+	$(E2E)/localkube up -bin $(E2E)
+	@echo "kubectl is $(E2E)/kubectl; images: $(E2E)/localkube load -dir DIR TAR; the end: make e2e-local-down"
+
+e2e-local-down: ## end what e2e-local-up started, and what killed runs left
+	$(GO) run ./test/e2e/cluster/localkube down
+
+e2e-kind: ## real pods on a new kind cluster; needs Docker, kind and kubectl
+	test/e2e/kind.sh -test.v -test.timeout 40m $(E2EFLAGS)
 
 demo: build ## a volume published, read, written and timed, on a test server
 	$(GO) run ./test/demo -binary bin/csi-uftp
