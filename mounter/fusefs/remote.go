@@ -14,7 +14,7 @@ type Remote interface {
 	Stat(ctx context.Context, path string) (uftp.Info, error)
 	List(ctx context.Context, dir string) ([]uftp.Info, error)
 	Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info, err error)
-	WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error)
+	WriteRanges(ctx context.Context, path string, parts []uftp.WriteRange) (after uftp.Info, err error)
 	Hash(ctx context.Context, path, algo string, off, n int64) (string, error)
 	Create(ctx context.Context, path string) error
 	Truncate(ctx context.Context, path string, size int64) error
@@ -60,8 +60,8 @@ func (b bounded) Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info
 	return b.remote.Fetch(ctx, r)
 }
 
-func (b bounded) WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
-	return call(ctx, b, func(ctx context.Context) (int, error) { return b.remote.WriteAt(ctx, path, p, off) })
+func (b bounded) WriteRanges(ctx context.Context, path string, parts []uftp.WriteRange) (uftp.Info, error) {
+	return call(ctx, b, func(ctx context.Context) (uftp.Info, error) { return b.remote.WriteRanges(ctx, path, parts) })
 }
 
 func (b bounded) Hash(ctx context.Context, path, algo string, off, n int64) (string, error) {

@@ -153,24 +153,33 @@ func (r *dirRemote) Fetch(ctx context.Context, in uftp.Read) (n int, after uftp.
 	return n, remoteInfo(fi), err
 }
 
-func (r *dirRemote) WriteAt(ctx context.Context, path string, b []byte, off int64) (int, error) {
+func (r *dirRemote) WriteRanges(ctx context.Context, path string, parts []uftp.WriteRange) (after uftp.Info, err error) {
 	p, err := r.local(ctx, "write", path)
 	if err == nil {
 		err = need(p, 0o200)
 	}
 	if err != nil {
-		return 0, remoteError("write", path, err)
+		return after, remoteError("write", path, err)
 	}
 	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
-		return 0, remoteError("write", path, err)
+		return after, remoteError("write", path, err)
 	}
-	n, err := f.WriteAt(b, off)
+	for _, part := range parts {
+		_, werr := f.WriteAt(part.Data, part.Off)
+		err = errors.Join(err, werr)
+	}
 	if err := remoteError("write", path, errors.Join(err, f.Close())); err != nil {
-		return n, err
+		return after, err
 	}
-	_, err = r.local(ctx, "written", path)
-	return n, err
+	if _, err = r.local(ctx, "written", path); err != nil {
+		return after, err
+	}
+	fi, err := os.Stat(p)
+	if err != nil {
+		return after, remoteError("write", path, err)
+	}
+	return remoteInfo(fi), nil
 }
 
 func (r *dirRemote) Hash(ctx context.Context, path, algo string, off, n int64) (string, error) {

@@ -5,6 +5,8 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
 // SetAttr implements truncate, chmod, chown and utimens.
@@ -57,7 +59,7 @@ func (fs *FS) setAttr(ctx context.Context, n *node, in *fuse.SetAttrInCommon) er
 		}
 	}
 	if setMode {
-		chmod := func() error { return fs.server.Chmod(ctx, path, goMode(mode)) }
+		chmod := func() (*uftp.Info, error) { return nil, fs.server.Chmod(ctx, path, goMode(mode)) }
 		if err := fs.change(ctx, n, path, chmod, nil); err != nil {
 			return err
 		}
@@ -67,7 +69,7 @@ func (fs *FS) setAttr(ctx context.Context, n *node, in *fuse.SetAttrInCommon) er
 		if err := fs.uploadTo(ctx, n, path, fs.spool.Mark(n.id)); err != nil {
 			return err
 		}
-		chtimes := func() error { return fs.server.Chtimes(ctx, path, mtime) }
+		chtimes := func() (*uftp.Info, error) { return nil, fs.server.Chtimes(ctx, path, mtime) }
 		return fs.change(ctx, n, path, chtimes, nil)
 	}
 	return nil

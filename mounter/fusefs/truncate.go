@@ -30,8 +30,8 @@ func (fs *FS) truncate(ctx context.Context, n *node, path string, size int64) er
 	if err := fs.verify(ctx, n, path); err != nil {
 		return err
 	}
-	return fs.change(ctx, n, path, func() error {
-		return fs.withWriteMode(ctx, n, path, func() error {
+	return fs.change(ctx, n, path, func() (*uftp.Info, error) {
+		return nil, fs.withWriteMode(ctx, n, path, func() error {
 			if size == 0 { // also if it is empty: it gets another time
 				return fs.server.Create(ctx, path)
 			}

@@ -61,12 +61,15 @@ func (fs *FS) uploadTo(ctx context.Context, n *node, path string, mark spool.Mar
 		return err
 	}
 	var end int64
-	return fs.change(ctx, n, path, func() error {
-		err := fs.withWriteMode(ctx, n, path, func() error { return fs.send(ctx, n, path, mark) })
+	return fs.change(ctx, n, path, func() (last *uftp.Info, err error) {
+		err = fs.withWriteMode(ctx, n, path, func() error {
+			last, err = fs.send(ctx, n, path, mark)
+			return err
+		})
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		end = n.info.Size // as far as batches made it
-		return err
+		return last, err
 	}, func(before, after uftp.Info) error {
 		if after.Size < end {
 			return fmt.Errorf("server has %d bytes of %d: %w", after.Size, end, io.ErrShortWrite)
@@ -93,11 +96,16 @@ func (fs *FS) verify(ctx context.Context, n *node, path string) error {
 // send uploads batches, several at a time, until nothing is left of what was
 // written until mark. If that is always, there may be more for ever: then it
 // ends when little is left, or somebody else waits for the file. When a batch
-// fails no other is begun, and those under way come to their own ends.
-func (fs *FS) send(ctx context.Context, n *node, path string, mark spool.Mark) (err error) {
+// fails no other is begun, and those under way come to their own ends. What the
+// server said last of the file is returned if nothing was under way after that.
+func (fs *FS) send(ctx context.Context, n *node, path string, mark spool.Mark) (last *uftp.Info, err error) {
 	_, limit := fs.spool.Used()
 	most := int(min(maxPieces, max(1, limit/2/uploadPiece)))
-	ended := make(chan error, most)
+	type result struct {
+		after uftp.Info
+		err   error
+	}
+	ended := make(chan result, most)
 	for under, sent := 0, 0; ; {
 		batch, ok := spool.Batch{}, false
 		if err == nil && under < most {
@@ -111,64 +119,67 @@ func (fs *FS) send(ctx context.Context, n *node, path string, mark spool.Mark) (
 		case ok:
 			under++
 			sent++
-			go func() { ended <- fs.sendBatch(ctx, n, path, batch) }()
+			go func() {
+				after, err := fs.sendBatch(ctx, n, path, batch)
+				ended <- result{after, err}
+			}()
 		case under > 0: // what is left may wait for older bytes on their way to its place
-			if berr := <-ended; err == nil {
-				err = berr
+			r := <-ended
+			if err == nil {
+				err = r.err
 			}
-			under--
+			if under--; sent == 1 && r.err == nil {
+				last = &r.after
+			}
 		default:
-			return err
+			if sent != 1 {
+				last = nil
+			}
+			return last, err
 		}
 	}
 }
 
 // sendBatch uploads one batch. Readers of the file see no difference: what is
 // the server's from now on was the spool's before.
-func (fs *FS) sendBatch(ctx context.Context, n *node, path string, batch spool.Batch) error {
-	if err := fs.put(ctx, n.id, path, batch); err != nil {
+func (fs *FS) sendBatch(ctx context.Context, n *node, path string, batch spool.Batch) (uftp.Info, error) {
+	after, err := fs.put(ctx, n.id, path, batch)
+	if err != nil {
 		fs.spool.Abort(n.id, batch)
-		return err
+		return after, err
 	}
 	n.mu.Lock()
 	n.info.Size = max(n.info.Size, batch.End())
 	n.seq++
 	fs.spool.Commit(n.id, batch)
 	n.mu.Unlock()
-	return nil
+	return after, nil
 }
 
 // put copies a batch out of the spool and writes it to the server, which must
 // have all of it then.
-func (fs *FS) put(ctx context.Context, id uint64, path string, batch spool.Batch) error {
+func (fs *FS) put(ctx context.Context, id uint64, path string, batch spool.Batch) (uftp.Info, error) {
 	buf := fs.pieces.Get().(*[uploadPiece]byte)
 	defer fs.pieces.Put(buf)
 	left := buf[:]
-	for _, r := range batch.Ranges {
-		p := left[:r.Len]
+	parts := make([]uftp.WriteRange, len(batch.Ranges))
+	for i, r := range batch.Ranges {
+		parts[i] = uftp.WriteRange{Off: r.Off, Data: left[:r.Len]}
 		left = left[r.Len:]
-		if err := fs.spool.Copy(id, p, r.Off); err != nil {
-			return err
-		}
-		if _, err := fs.server.WriteAt(ctx, path, p, r.Off); err != nil {
-			return err
+		if err := fs.spool.Copy(id, parts[i].Data, r.Off); err != nil {
+			return uftp.Info{}, err
 		}
 	}
-	_, after, err := fs.server.Fetch(ctx, uftp.Read{Path: path})
+	after, err := fs.server.WriteRanges(ctx, path, parts)
 	if err == nil && after.Size < batch.End() {
 		err = fmt.Errorf("server has %d bytes of %d: %w", after.Size, batch.End(), io.ErrShortWrite)
 	}
-	if err != nil {
-		return err
-	}
-	sent := buf[:]
-	for _, r := range batch.Ranges {
-		if err := fs.compare(ctx, path, sent[:r.Len], r.Off); err != nil {
-			return err
+	for _, p := range parts {
+		if err == nil {
+			err = fs.compare(ctx, path, p.Data, p.Off)
 		}
-		sent = sent[r.Len:]
 	}
-	return nil
+	return after, err
 }
 
 // withWriteMode runs f, which writes to a file. A file that was opened for
@@ -196,19 +207,23 @@ func away(err error) bool {
 }
 
 // change runs f, which changes n on the server, and asks the server what came of
-// it. Meanwhile nothing is believed that is heard of n otherwise. accept, if not
+// it, unless f knows all but the mode. Meanwhile nothing is believed that is heard of n otherwise. accept, if not
 // nil, is told what n was and is, under n.mu, before anybody else sees it. The
 // caller holds n's op gate exclusively.
-func (fs *FS) change(ctx context.Context, n *node, path string, f func() error, accept func(before, after uftp.Info) error) error {
+func (fs *FS) change(ctx context.Context, n *node, path string, f func() (*uftp.Info, error), accept func(before, after uftp.Info) error) error {
 	n.mu.Lock()
 	n.changing++
 	before := n.info
 	n.mu.Unlock()
 
-	err := f()
+	known, err := f()
 	var after uftp.Info
 	statErr := err
-	if !away(err) { // a server that does not answer would take as long again
+	switch {
+	case err == nil && known != nil:
+		after = *known
+		after.Name, after.Mode = before.Name, before.Mode
+	case !away(err): // a server that does not answer would take as long again
 		after, statErr = fs.server.Stat(ctx, path)
 	}
 
