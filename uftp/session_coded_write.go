@@ -34,11 +34,7 @@ func (s *session) storeCoded(path string, off int64, replace bool, head []byte, 
 	if _, err := s.begun(set, 0, 350, 150); err != nil {
 		return up, err
 	}
-	streams := make([]io.Writer, len(set.all))
-	for i, c := range set.all {
-		streams[i] = c
-	}
-	enc, err := s.codec.encoder(streams)
+	enc, err := s.sink(set)
 	if err != nil {
 		return up, err
 	}
@@ -59,6 +55,15 @@ func (s *session) storeCoded(path string, off int64, replace bool, head []byte, 
 	}
 	s.sent.Add(up.sent)
 	return up, err
+}
+
+// sink is the way into a set.
+func (s *session) sink(set connSet) (*encoder, error) {
+	streams := make([]io.Writer, len(set.all))
+	for i, c := range set.all {
+		streams[i] = c
+	}
+	return s.codec.encoder(streams)
 }
 
 // feed encodes head and src, and tells whose fault a failure is. What might have

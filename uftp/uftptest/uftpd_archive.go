@@ -2,7 +2,6 @@ package uftptest
 
 import (
 	"archive/tar"
-	"bufio"
 	"errors"
 	"io"
 	"os"
@@ -20,7 +19,7 @@ func (s *session) receiveArchive(dir string) error {
 	if s.data == nil {
 		return raise("nothing to open")
 	}
-	r := tar.NewReader(bufio.NewReaderSize(recordReader{s}, tarRecord))
+	r := tar.NewReader(&recordReader{s: s})
 	received := int64(0)
 	for first := true; ; first = false {
 		h, err := r.Next()
@@ -94,16 +93,25 @@ func tarError(err error, first bool) error {
 	return osError(err)
 }
 
-// A recordReader reads the data connection in whole tar records.
-type recordReader struct{ s *session }
+// A recordReader reads the data connection in whole tar records, as Python does,
+// and hands out what comes of each, which may be more or less.
+type recordReader struct {
+	s    *session
+	left []byte
+}
 
-func (r recordReader) Read(p []byte) (int, error) {
-	data, err := r.s.readData(len(p))
-	if err != nil {
-		return 0, err
+func (r *recordReader) Read(p []byte) (int, error) {
+	if len(r.left) == 0 && len(p) > 0 {
+		data, err := r.s.readData(tarRecord)
+		if err != nil {
+			return 0, err
+		}
+		if len(data) == 0 {
+			return 0, io.EOF
+		}
+		r.left = append(r.left[:0], data...)
 	}
-	if len(data) == 0 && len(p) > 0 {
-		return 0, io.EOF
-	}
-	return copy(p, data), nil
+	n := copy(p, r.left)
+	r.left = r.left[n:]
+	return n, nil
 }
