@@ -114,10 +114,9 @@ func (r remoteCopy) copy(ctx context.Context, tmp string, info Info) error {
 	if strings.Count(addr, ":") > 1 {
 		return fmt.Errorf("%w: servers copy to host names and IPv4 addresses only, not to %s", errors.ErrUnsupported, addr)
 	}
-	cmd := r.verb
-	for _, word := range []string{wirePath(local), wirePath(remote), addr, login.Password.Reveal()} {
-		cmd += " " + shellQuote(word)
-	}
+	cmd := strings.Join([]string{
+		r.verb, shellQuote(wirePath(local)), shellQuote(wirePath(remote)), shellQuote(addr), shellQuote(login.Password.Reveal()),
+	}, " ")
 	err = r.asked.do(ctx, operation{name: r.op, path: r.path}, func(s *session) error {
 		replies, err := s.exchange(noRange, cmd)
 		if err != nil {
