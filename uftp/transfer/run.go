@@ -10,8 +10,12 @@ import (
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
-// maxStep is the most bytes that one operation moves.
-const maxStep = 8 << 20
+// An operation moves at least minStep bytes, since each costs the server the same
+// and a client splits larger ones into ranges of that size; and at most maxStep.
+const (
+	minStep = 1 << 20
+	maxStep = 8 << 20
+)
 
 // lookAhead is how many files may be known and not begun.
 const lookAhead = 10_000
@@ -52,9 +56,8 @@ type doomed struct {
 func newRunner(job Job, cancel context.CancelCauseFunc) *runner {
 	r := &runner{
 		Job: job, cancel: cancel, slots: semaphore.NewWeighted(int64(job.Parallel)), queue: make(chan func(), lookAhead),
-		step: min(maxStep, window/2/int64(job.Parallel)&^4095),
+		step: min(maxStep, max(minStep, window/2/int64(job.Parallel)&^(minStep-1))),
 	}
-	r.step = max(r.step, 1<<16)
 	if job.Limit > 0 {
 		r.step = min(r.step, max(1<<12, job.Limit/10))
 		r.limit = rate.NewLimiter(rate.Limit(job.Limit), int(r.step))
