@@ -28,7 +28,7 @@ type copyFlags struct {
 	dryRun, checksum             bool
 	recursive, resume, noClobber bool // cp
 	byteRange, limit             string
-	inPlace                      bool
+	inPlace, archive             bool
 	delete                       bool // sync
 	hash                         string
 }
@@ -89,6 +89,7 @@ exit code is 9.`,
 	flags.BoolVarP(&f.resume, "resume", "R", false, "skip files that are there with the same size and are not older")
 	flags.BoolVar(&f.noClobber, "no-clobber", false, "skip files that are there, whatever they are")
 	flags.BoolVar(&f.noGlob, "no-glob", false, "take *, ? and [ in paths as they are")
+	flags.BoolVarP(&f.archive, "archive", "a", false, "with -r: upload a directory as one stream, which the server unpacks")
 	flags.BoolVar(&f.inPlace, "in-place", false, "with --bytes: write them into TARGET at the same offset; the rest of it stays")
 	flags.StringVarP(&f.byteRange, "bytes", "B", "", "copy only a `RANGE` of one file: FIRST-LAST, FIRST-, or how many; counted from 0, with K, M, G, T")
 	return cmd
@@ -98,11 +99,14 @@ func newSync(a *app) *cobra.Command {
 	f := copyFlags{recursive: true, preserve: true, noGlob: true}
 	cmd := &cobra.Command{
 		Use:   "sync SOURCE TARGET",
-		Short: "Make one directory like another, copying what has changed",
+		Short: "Make one directory or file like another, copying what has changed",
 		Long: `Copies what is in the directory SOURCE to the directory TARGET, one of them on a
 server, unless it is there already with the same size and time of modification;
 with --checksum, with the same checksum. Times and permissions are kept. With
 --delete, what is in TARGET only is deleted.
+
+Of a single file that is there already only the differences are sent, by the rsync
+algorithm. That pays on slow links; otherwise use "csi-uftp cp".
 
 Try --dry-run first.`,
 		Example: `  csi-uftp sync --dry-run --delete results juelich:results
@@ -185,7 +189,7 @@ func (a *app) sync(ctx context.Context, args []string, f *copyFlags) error {
 			return err
 		}
 		if !info.IsDir() {
-			return usageErrorf("%s is not a directory; use csi-uftp cp", args[0])
+			return a.syncFile(ctx, from, to, f)
 		}
 		job := f.job(from.tree, to.tree)
 		job.Existing, job.Delete = transfer.KeepSame, f.delete
@@ -238,6 +242,9 @@ func (a *app) cp(ctx context.Context, args []string, f *copyFlags) error {
 		return usageErrorf("--in-place goes with --bytes")
 	case f.resume && f.noClobber:
 		return usageErrorf("--resume and --no-clobber exclude each other")
+	}
+	if f.archive {
+		return a.cpArchive(ctx, args, f)
 	}
 	last := len(args) - 1
 	if slices.Contains(args, stdio) || isStream(args[last]) || last == 1 && isStream(args[0]) {

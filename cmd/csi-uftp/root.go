@@ -80,7 +80,7 @@ tells how. Start with
 			root.AddCommand(c)
 		}
 	}
-	add(people, newMount(a), newUnmount(), newCp(a), newSync(a), newLs(a), newFind(a), newStat(a), newCat(a),
+	add(people, newMount(a), newUnmount(), newCp(a), newSync(a), newRcp(a), newLs(a), newFind(a), newStat(a), newCat(a),
 		newMkdir(a), newMv(a), newRm(a), newChecksum(a), newShare(a), newAuth(a), newInfo(a), newIssueToken(a), newURL(a), newTestserver(a))
 	add(services, newNode(a), newController(a), newKeeper(a))
 	root.AddCommand(newWorker(a), newVersion(a), newMan(), helpCredentials(), helpConfig(), helpExitCodes())
