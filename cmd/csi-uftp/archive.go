@@ -90,7 +90,9 @@ func writeTar(ctx context.Context, w io.Writer, dir, target string, sum *transfe
 		if err := addToTar(tw, name, item); err != nil {
 			return fmt.Errorf("%s: %w", item.From, err)
 		}
-		o.Moved(item, info.Size, false)
+		if !info.IsDir() {
+			o.Moved(item, info.Size, false)
+		}
 		o.Done(item, nil)
 		return nil
 	})

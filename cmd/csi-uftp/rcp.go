@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -64,7 +65,6 @@ func copyBetween(ctx context.Context, from, to *remote, pairs []transfer.Pair, s
 			o.Found(item)
 			err = copyOne(ctx, from.Client, to.Client, p, send)
 		}
-		o.Done(item, err)
 		switch {
 		case ctx.Err() != nil:
 			return sum, ctx.Err()
@@ -74,7 +74,9 @@ func copyBetween(ctx context.Context, from, to *remote, pairs []transfer.Pair, s
 			o.Moved(item, item.Info.Size, false)
 		default:
 			sum.Failed++
+			err = fmt.Errorf("%s: %w", item.From, err)
 		}
+		o.Done(item, err)
 	}
 	switch {
 	case sum.Failed == 0:
