@@ -33,7 +33,7 @@ func TestFeatures(t *testing.T) {
 	}
 	named := regexp.MustCompile("`([^`]*)`")
 	rows := 0
-	for _, line := range strings.Split(read(t, "FEATURES.md"), "\n") {
+	for line := range strings.SplitSeq(read(t, "FEATURES.md"), "\n") {
 		cells := strings.Split(line, "|")
 		if len(cells) != 8 || strings.HasPrefix(line, "| feature") || strings.HasPrefix(line, "|--") {
 			continue

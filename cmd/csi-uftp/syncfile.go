@@ -86,7 +86,7 @@ func (d delta) run(ctx context.Context) (stats uftp.SyncStats, err error) {
 	if up {
 		local = d.source
 	}
-	file, err := os.Open(local)
+	file, err := os.Open(local) //nolint:gosec // the user names it
 	if err != nil {
 		return stats, err
 	}
