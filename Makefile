@@ -25,7 +25,7 @@ E2E       := build/e2e
 # The Python clients that test/pyclients.sh installs; the tests look there.
 export UFTP_PYCLIENTS ?= $(CURDIR)/build/pyclients
 
-.PHONY: help build man test fuse-test sanity demo bench copy-bench lint fuzz image image-tar clean packages \
+.PHONY: help build man test fuse-test sanity demo bench lint fuzz image image-tar clean packages \
         e2e-build e2e-local e2e-local-up e2e-local-down e2e-kind
 
 help: ## show this list
@@ -84,10 +84,6 @@ bench: build ## the speed of everything, beside the wire and other programs; tes
 	@mkdir -p build/bench
 	$(GO) build -o build/bench/ ./test/bench/...
 	PYFUSE=$(CURDIR)/build/pyfuse build/bench/bench -binary bin/csi-uftp -out build/bench.json
-	$(MAKE) copy-bench
-
-copy-bench: packages ## csi-uftp cp beside pyuftp: 10,000 small files and one of 4 GiB
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 2h ./test/bench/copy
 
 lint: ## golangci-lint, staticcheck in it
 	$(GO) run $(GOLANGCI) run ./...
