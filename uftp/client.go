@@ -234,14 +234,21 @@ type ClientStats struct {
 	RoundTrips   int64 // waits for a server's answer or for a data connection
 	BytesRead    int64 // file contents received
 	BytesWritten int64 // file contents sent
+
+	Lanes         int   // sessions that read now, each with many ranges on their way
+	Ranges        int   // on their way
+	BytesInFlight int64 // asked for that have not come
+	Window        int   // bytes that may be on their way in a lane, as of lately
 }
 
 // Stats returns a snapshot.
 func (c *Client) Stats() ClientStats {
 	total, idle, limit := c.pool.snapshot()
+	st := c.engine.snapshot()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return ClientStats{
+		Lanes: st.Lanes, Ranges: st.Ranges, BytesInFlight: st.BytesInFlight, Window: st.Window,
 		Sessions: total, IdleSessions: idle, SessionLimit: limit,
 		Logins: c.logins, Auths: c.auths, Retries: c.retries.Load(),
 		RoundTrips: c.dialer.trips.Load(),

@@ -30,17 +30,16 @@ type engine struct {
 	queue   queue
 	lanes   []*lane // with a session, or waiting for one
 	flights []*flight
-	window  int
+	tuner   tuner
+	yields  int         // lanes that are about to give their session to others
+	small   time.Time   // when a small read was asked for last
 	losses  int         // sessions lost since a span arrived
 	expiry  *time.Timer // nil if nothing may expire
 	closed  bool
 }
 
-// firstWindow is how many bytes are on their way in a lane at first.
-const firstWindow = 4 << 20
-
 func newEngine(p *pool, d *dialer, timeout time.Duration, log *slog.Logger) *engine {
-	e := &engine{pool: p, dialer: d, timeout: timeout, log: log, window: firstWindow}
+	e := &engine{pool: p, dialer: d, timeout: timeout, log: log}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.fetches.New = func() any { return &fetch{done: make(chan struct{}, 1)} }
 	p.pressed, p.coming = e.pressed, e.coming
@@ -125,7 +124,11 @@ func (e *engine) enqueue(f *fetch, front bool) {
 	if e.expiry == nil {
 		e.expiry = time.AfterFunc(e.timeout, e.expire)
 	}
+	if e.queue.class(f) == &e.queue.small {
+		e.small = f.waits
+	}
 	if len(e.lanes) == 0 {
+		e.tuner.wake(f.waits)
 		e.addLane()
 		return
 	}
@@ -260,6 +263,18 @@ func (e *engine) coming() int {
 		}
 	}
 	return n
+}
+
+// snapshot returns what is on its way.
+func (e *engine) snapshot() ClientStats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	st := ClientStats{Lanes: e.active(), Window: e.tuner.window}
+	for _, l := range e.lanes {
+		st.Ranges += len(l.pipe)
+		st.BytesInFlight += int64(l.inflight)
+	}
+	return st
 }
 
 // stop ends all fetches; wait waits for the lanes, which end when their sessions

@@ -3,6 +3,7 @@ package uftp
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -54,6 +55,7 @@ type lane struct {
 	lastLook look      // the last reply to a STAT
 	hold     bool      // send nothing until the pipe is empty
 	given    int       // bytes sent since the lane got its session
+	yielding bool      // others get the session when the pipe is empty
 	ended    bool      // nothing more will be sent in this burst
 	tail     bool      // all replies are there, and bytes of the last flight are missing
 	armed    time.Time // deadline of conn
@@ -107,7 +109,7 @@ func newLane(e *engine) *lane {
 func (l *lane) live() {
 	defer func() { l.cancel() }()
 	for {
-		s, err := l.pool.acquire(l.ctx, true, 0)
+		s, err := l.pool.acquireBulk(l.ctx, l.extra())
 		if err != nil && l.ctx.Err() == nil {
 			l.refused(err)
 		}
@@ -116,7 +118,12 @@ func (l *lane) live() {
 			l.pool.release(s)
 		}
 		l.mu.Lock()
-		if l.queue.empty() || l.closed {
+		l.s = nil
+		if l.yielding {
+			l.yielding = false
+			l.yields--
+		}
+		if l.queue.empty() || l.closed || l.index() >= l.wanted() {
 			l.quit()
 			l.mu.Unlock()
 			return
@@ -136,6 +143,16 @@ func (l *lane) renew() {
 		l.ctx, l.cancel = context.WithCancel(l.engine.ctx)
 	}
 }
+
+// extra reports whether there are other lanes before this one.
+func (l *lane) extra() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.index() > 0
+}
+
+// index returns the place among the lanes, oldest first. The mutex is held.
+func (l *lane) index() int { return slices.Index(l.lanes, l) }
 
 // quit takes the lane out. The mutex is held.
 func (l *lane) quit() {
@@ -160,9 +177,11 @@ func (l *lane) use(s *session) {
 			}
 		}
 	})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.s = nil
+	if s.isClosed() { // see coming
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.s = nil
+	}
 }
 
 // burst sends as long as there is something to do. It reports whether there may

@@ -78,6 +78,7 @@ func (l *lane) fill(fl *flight, conn net.Conn, patience time.Duration) error {
 			l.moved = time.Now()
 			l.s.progress.Add(int64(n))
 			l.s.received.Add(int64(n))
+			l.measure(n)
 		}
 		if f := fl.f; fl.dropped {
 			l.letGo(fl)

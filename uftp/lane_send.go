@@ -24,10 +24,10 @@ type segment struct {
 // commands for it.
 func (l *lane) take() []byte {
 	cmds := l.cmds[:0]
-	if l.given > 0 && l.pool.wanted.Load() {
-		return nil // after one packet, let others have the session
-	}
 	now := time.Now()
+	if l.leaves() {
+		return nil
+	}
 	l.open.packet = false
 	for len(cmds) < maxCommands {
 		f := l.candidate(now)
@@ -69,7 +69,65 @@ func (l *lane) candidate(now time.Time) *fetch {
 	case l.hold, len(l.pipe) >= maxFlights, l.closed:
 		return nil
 	}
-	return l.queue.next(l.inflight < l.window, now)
+	index, room := l.index(), l.inflight < l.tuner.window
+	if index == 0 && len(l.lanes) > 1 && now.Sub(l.small) < smallTime && l.lanes[1].s != nil {
+		return l.queue.small.head() // this lane is for those who would wait behind bulk
+	}
+	f := l.queue.next(room, now)
+	switch {
+	case f == nil && l.inflight < l.tuner.window/2:
+		l.tuner.dry = true
+	case f == nil && !room && len(l.lanes) < l.wanted() && l.lanes[len(l.lanes)-1].s != nil && !l.queue.empty():
+		l.addLane()
+	}
+	return f
+}
+
+// wanted is how many lanes there should be.
+func (e *engine) wanted() int {
+	n := max(1, e.tuner.lanes)
+	if n == 1 && time.Since(e.small) < smallTime && e.pool.most() > 1 {
+		return 2
+	}
+	return n
+}
+
+// measure says that n bytes came. Lanes that are no longer wanted stop waiting
+// for a session.
+func (l *lane) measure(n int) {
+	l.tuner.arrived(n, l.moved, l.pool.most(), l.active())
+	for _, other := range l.lanes[min(len(l.lanes), l.wanted()):] {
+		if other.s == nil {
+			other.cancel()
+		}
+	}
+}
+
+// smallTime is how long after a small read a lane is kept for others.
+const smallTime = 2 * time.Second
+
+// leaves reports whether the lane gives up its session when the pipe is empty:
+// after one packet if others wait for it, or because it does not pay.
+func (l *lane) leaves() bool {
+	if l.yielding || l.index() >= l.wanted() {
+		return true
+	}
+	if l.given > 0 && int(l.pool.wanted.Load()) > l.yields {
+		l.yielding = true
+		l.yields++
+	}
+	return l.yielding
+}
+
+// active counts the lanes with a session.
+func (e *engine) active() int {
+	n := 0
+	for _, l := range e.lanes {
+		if l.s != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // command puts a flight into the pipe, and its commands behind cmds.

@@ -39,9 +39,10 @@ type pool struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	// wanted says that somebody waits, and that only a session given back helps.
-	wanted  atomic.Bool
-	pressed func() // called, with the mutex held, when that begins; or nil
+	// wanted counts those who wait and whom only a session given back helps.
+	wanted  atomic.Int32
+	mostNow atomic.Int32 // mostLocked, as of lately
+	pressed func()       // called, with the mutex held, when they become more; or nil
 	// coming says how many sessions that are lent will be back in no time; or nil.
 	coming func() int
 
@@ -51,6 +52,8 @@ type pool struct {
 	limit     int                   // what the server allows, as far as we know; at most max
 	growAfter time.Time             // when a limit or a failure to grow is forgotten
 	waiting   []*borrower
+	bulk      int         // sessions lent to those who move much
+	plain     time.Time   // when somebody else wanted one last
 	growing   bool        // the goroutine that opens sessions runs
 	sweeping  bool        // the goroutine that closes idle ones runs
 	again     *time.Timer // looks whether to open one, later; or nil
@@ -65,6 +68,8 @@ const comingTime = 250 * time.Millisecond
 // borrower waits for a session.
 type borrower struct {
 	got       chan loan // buffered: whoever answers does not wait
+	bulk      bool      // moves much: leaves a session to the others
+	extra     bool      // has other sessions: nobody needs to hurry for it
 	impatient bool      // wants to know the first failure, or after a while that the server is busy
 	until     time.Time // when an impatient borrower no longer waits for a busy server
 }
@@ -85,14 +90,47 @@ func newPool(open func(context.Context) (*session, error), maxSessions int, idli
 // held and none can be opened, and after that time if only because the server is
 // busy.
 func (p *pool) acquire(ctx context.Context, data bool, patience time.Duration) (*session, error) {
+	b := &borrower{got: make(chan loan, 1), impatient: patience > 0, until: time.Now().Add(patience)}
+	return p.borrow(ctx, b, data)
+}
+
+// acquireBulk lends a session to one who will keep it busy. It leaves one to the
+// others, if there may be several and somebody else wanted one lately. One who
+// has others already is served when nobody else waits.
+func (p *pool) acquireBulk(ctx context.Context, extra bool) (*session, error) {
+	return p.borrow(ctx, &borrower{got: make(chan loan, 1), bulk: true, extra: extra}, true)
+}
+
+// plainTime is how long after somebody else wanted a session one is left free by
+// those who move much.
+const plainTime = 10 * time.Second
+
+// mostLocked is how many sessions may be lent to those who move much.
+func (p *pool) mostLocked() int {
+	if time.Since(p.plain) < plainTime {
+		return max(1, p.limit-1)
+	}
+	return max(1, p.limit)
+}
+
+func (p *pool) most() int { return int(p.mostNow.Load()) }
+
+// mayLocked reports whether b may have a session if there is one.
+func (p *pool) mayLocked(b *borrower) bool { return !b.bulk || p.bulk < p.mostLocked() }
+
+func (p *pool) borrow(ctx context.Context, b *borrower, data bool) (*session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	b := &borrower{got: make(chan loan, 1), impatient: patience > 0, until: time.Now().Add(patience)}
 	p.mu.Lock()
-	for !p.closed && len(p.idle) > 0 {
+	if !b.bulk {
+		p.plain = time.Now()
+	}
+	p.mostNow.Store(int32(p.mostLocked())) //nolint:gosec // a few
+	for !p.closed && len(p.idle) > 0 && p.mayLocked(b) {
 		s := p.takeLocked(data)
 		if s.alive() {
+			p.lentLocked(s, b)
 			p.mu.Unlock()
 			return s, nil
 		}
@@ -148,8 +186,13 @@ func (p *pool) reasonLocked() error {
 
 // pressLocked keeps wanted up to date.
 func (p *pool) pressLocked() {
-	now := len(p.waiting) > 0 && !p.growing
-	if p.wanted.Swap(now) != now && now && p.pressed != nil {
+	n := int32(0)
+	for _, b := range p.waiting {
+		if !b.extra && !p.growing {
+			n++
+		}
+	}
+	if p.wanted.Swap(n) < n && p.pressed != nil {
 		p.pressed()
 	}
 }
@@ -172,6 +215,10 @@ func (p *pool) takeLocked(data bool) *session {
 // release takes a session back.
 func (p *pool) release(s *session) {
 	p.mu.Lock()
+	if s.bulk {
+		p.bulk--
+		s.bulk = false
+	}
 	gone := p.closed || s.isClosed()
 	if gone {
 		delete(p.all, s)
@@ -188,9 +235,10 @@ func (p *pool) release(s *session) {
 
 // lendLocked gives s to whoever waits longest, or lets it idle.
 func (p *pool) lendLocked(s *session) {
-	if len(p.waiting) > 0 {
-		b := p.waiting[0]
-		p.waiting = slices.Delete(p.waiting, 0, 1)
+	if i := slices.IndexFunc(p.waiting, p.mayLocked); i >= 0 {
+		b := p.waiting[i]
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+		p.lentLocked(s, b)
 		p.pressLocked()
 		b.got <- loan{s: s}
 		return
@@ -200,6 +248,13 @@ func (p *pool) lendLocked(s *session) {
 	if !p.sweeping {
 		p.sweeping = true
 		p.wg.Go(p.sweep)
+	}
+}
+
+// lentLocked notes that s is lent to b.
+func (p *pool) lentLocked(s *session, b *borrower) {
+	if s.bulk = b.bulk; s.bulk {
+		p.bulk++
 	}
 }
 
@@ -219,7 +274,12 @@ func (p *pool) mayGrowLocked() bool {
 	if time.Now().After(p.growAfter) {
 		p.limit = p.max
 	}
-	n := len(p.waiting)
+	n := 0
+	for _, b := range p.waiting {
+		if p.mayLocked(b) {
+			n++
+		}
+	}
 	if n == 0 || len(p.all) >= max(1, p.limit) {
 		return false
 	}

@@ -85,6 +85,7 @@ type operation struct {
 	fills  string
 	steady bool // once begun, an attempt is not cut short by the caller's context
 	keep   bool // a successful attempt keeps its session
+	bulk   bool // moves much: leaves a session to others
 }
 
 var errReadOnly = fmt.Errorf("%w (%w)", fs.ErrPermission, linuxErrno[30])
@@ -104,7 +105,7 @@ func (c *Client) do(ctx context.Context, op operation, run func(*session) error)
 		}
 		err := c.dialer.late.wait(wait, op.fills)
 		if err == nil {
-			s, err = c.pool.acquire(wait, op.data, 0)
+			s, err = c.session(wait, op)
 		}
 		if err != nil && wait.Err() != nil && ctx.Err() == nil && !retryable(err) {
 			err = fmt.Errorf("%w: no session within %v", ErrUnavailable, c.cfg.IOTimeout)
@@ -135,6 +136,14 @@ func (c *Client) do(ctx context.Context, op operation, run func(*session) error)
 			return wrapError(op.name, op.path, err)
 		}
 	}
+}
+
+// session lends a session for op.
+func (c *Client) session(ctx context.Context, op operation) (*session, error) {
+	if op.bulk {
+		return c.pool.acquireBulk(ctx, false)
+	}
+	return c.pool.acquire(ctx, op.data, 0)
 }
 
 // attempt runs op once on s. If unsure, an earlier attempt may have done it.

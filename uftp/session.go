@@ -49,6 +49,7 @@ type session struct {
 	rfcRang   bool            // the server says that the end of a RANG is part of it
 
 	idleSince time.Time    // owned by the pool
+	bulk      bool         // owned by the pool: lent to one who moves much
 	progress  atomic.Int64 // bytes moved on data connections
 	unsettled string       // the file that the server may be writing and has not said it is done with
 

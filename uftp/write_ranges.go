@@ -36,7 +36,7 @@ func (c *Client) WriteRanges(ctx context.Context, path string, parts []WriteRang
 	if err != nil {
 		return Info{}, wrapError(opWrite, path, err)
 	}
-	op := operation{name: opWrite, path: path, data: true, writes: true, fills: clean}
+	op := operation{name: opWrite, path: path, data: true, writes: true, fills: clean, bulk: len(parts) > 1}
 	err = c.do(ctx, op, func(s *session) error {
 		after, err = s.writeRanges(clean, parts)
 		return err
