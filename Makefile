@@ -21,6 +21,7 @@ BENCH_PACKAGES := fio rclone libfuse2 fuse3 tar util-linux \
 E2E_PACKAGES := containerd runc containernetworking-plugins nftables iproute2 \
                 busybox-static util-linux ca-certificates
 E2E       := build/e2e
+PODS_TEST  = env -C test/e2e/pods $(CURDIR)/$(E2E)/pods.test -test.v -test.timeout 40m -test.parallel 6 $(E2EFLAGS)
 
 # The Python clients that test/pyclients.sh installs; the tests look there.
 export UFTP_PYCLIENTS ?= $(CURDIR)/build/pyclients
@@ -58,11 +59,12 @@ e2e-build: ## Kubernetes for e2e-local: 10 minutes at first, then kept in ~/.cac
 	@test/packages.sh $(E2E_PACKAGES)
 	@GO=$(GO) test/e2e/cluster/build.sh $(E2E)
 	$(GO) test -c -o $(E2E)/pods.test ./test/e2e/pods
+	CGO_ENABLED=0 $(GO) build -o $(E2E)/uftpd ./test/e2e/pods/uftpd
 
 e2e-local: e2e-build ## real pods, on a Kubernetes cluster of this machine that comes and goes
 	$(GO) test -count=1 ./test/e2e/cluster/localkube
-	$(E2E)/localkube run -bin $(E2E) -- \
-		env -C test/e2e/pods $(CURDIR)/$(E2E)/pods.test -test.v -test.timeout 40m -test.parallel 6 $(E2EFLAGS)
+	$(E2E)/localkube run -bin $(E2E) -- $(PODS_TEST)
+	[ -z "$$UFTPD_DIR" ] || E2E_UFTPD=$(CURDIR)/$(E2E)/uftpd $(E2E)/localkube run -bin $(E2E) -- $(PODS_TEST)
 
 e2e-local-up: e2e-build ## the same cluster, to stay and look at
 	$(E2E)/localkube up -bin $(E2E)

@@ -64,7 +64,7 @@ func StartReal(tb testing.TB, cfg Config) *Server {
 // files stay as they are. The served directory and what is in it are given to
 // the first of cfg.Users, and directories above it that only their owner may
 // enter are opened, if they are below [os.TempDir]. Quirks, Instances, Confine,
-// ControlListen and Listen mean nothing here.
+// Listen and the port of ControlListen mean nothing here.
 func NewReal(ctx context.Context, cfg Config, work string) (*Server, error) {
 	checkout, python, err := findReal(ctx)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,13 +139,17 @@ func (d *daemon) awaitReady(ctx context.Context, exited <-chan struct{}) error {
 
 // environment is the configuration of UFTPD.
 func (d *daemon) environment() []string {
+	host, _, err := net.SplitHostPort(d.cfg.ControlListen)
+	if err != nil {
+		host = "127.0.0.1"
+	}
 	env := []string{
 		"PATH=" + os.Getenv("PATH"),
 		"LC_ALL=C.UTF-8", // UFTPD decodes commands with the locale's encoding
 		"PYTHONDONTWRITEBYTECODE=1",
 		"PYTHONUNBUFFERED=1",
 		"PYTHONPATH=" + d.shim,
-		"SERVER_HOST=127.0.0.1", "SERVER_PORT=" + strconv.Itoa(d.ftp.port),
+		"SERVER_HOST=" + host, "SERVER_PORT=" + strconv.Itoa(d.ftp.port),
 		"CMD_HOST=127.0.0.1", "CMD_PORT=" + strconv.Itoa(d.command.port),
 		"DISABLE_IPv6=true",
 		"MAX_CONNECTIONS=" + strconv.Itoa(d.cfg.MaxConnections),

@@ -19,12 +19,14 @@ import (
 type cluster struct {
 	load, nodeExec, restartKubelet []string
 	overlay                        string
+	uftpd                          string // the program, "" for the test server
 }
 
 func environment() cluster {
 	c := cluster{
 		load: strings.Fields(os.Getenv("E2E_LOAD")), nodeExec: strings.Fields(os.Getenv("E2E_NODE_EXEC")),
 		restartKubelet: strings.Fields(os.Getenv("E2E_RESTART_KUBELET")), overlay: os.Getenv("E2E_OVERLAY"),
+		uftpd: os.Getenv("E2E_UFTPD"),
 	}
 	if c.overlay == "" {
 		c.overlay = "local"

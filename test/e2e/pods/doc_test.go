@@ -11,6 +11,9 @@
 //	                     looks at the node itself
 //	E2E_RESTART_KUBELET  a command that does that; without it that test is skipped
 //	E2E_DATASET          bytes of the large file; default 1 GiB
+//	E2E_UFTPD            the program test/e2e/pods/uftpd, where the node has this
+//	                     machine's files: the server is then the real UFTPD of
+//	                     $UFTPD_DIR
 //
 // "make e2e-local" sets all of them, for a cluster of its own.
 package pods_test

@@ -1,6 +1,7 @@
 package pods_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -12,9 +13,12 @@ import (
 // Ten pods at a time read the same large file, all of it.
 func TestJobOfTen(t *testing.T) {
 	n := newSpaceAlone(t)
-	sums := n.onServer("cat", serverRoot+"/SHA256SUMS")
-	want, _, _ := strings.Cut(sums, "  big.dat")
-	n.static("data", serverRoot, mode(corev1.ReadOnlyMany))
+	size := os.Getenv("E2E_DATASET")
+	if size == "" {
+		size = "1073741824"
+	}
+	want := n.onServer("fill", n.dir("big.dat"), size, "dataset")
+	n.static("data", n.dir(), mode(corev1.ReadOnlyMany))
 	const pods = 10
 	pod := n.pod("reader", "data")
 	pod.Spec.Containers[0].Args = []string{"sum", "/data/big.dat"}

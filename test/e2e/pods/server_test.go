@@ -23,7 +23,7 @@ import (
 // serverRoot is what the server serves.
 const serverRoot = "/srv"
 
-// server is csi-uftp testserver in a pod, with a CA of its own.
+// server is csi-uftp testserver in a pod, or the real UFTPD, with a CA of its own.
 type server struct {
 	cluster
 	namespace, pod string
@@ -44,7 +44,11 @@ const (
 func (c cluster) startServer(ctx context.Context, namespace, name string) (*server, error) {
 	s := &server{cluster: c, namespace: namespace, pod: name}
 	if _, err := c.kubectl(ctx, "get", "namespace", namespace); err != nil {
-		if err := c.create(ctx, namespaceObject(namespace)); err != nil {
+		ns := namespaceObject(namespace)
+		if c.uftpd != "" {
+			ns.Labels["pod-security.kubernetes.io/enforce"] = "privileged"
+		}
+		if err := c.create(ctx, ns); err != nil {
 			return nil, err
 		}
 	}
@@ -82,32 +86,53 @@ func (s *server) users() (string, error) {
 	return string(data), err
 }
 
+// aliceID is the Unix user that the real UFTPD's sessions for alice have. It owns
+// the files, so the other container of the pod is it, too.
+const aliceID = 47110
+
 // podObject has two containers: the server, and one to look at its files.
 func (s *server) podObject(meta metav1.ObjectMeta) *corev1.Pod {
 	pod := podObject(meta.Namespace, meta.Name)
-	size := os.Getenv("E2E_DATASET")
-	if size == "" {
-		size = "1073741824"
-	}
 	tool := &pod.Spec.Containers[0]
 	tool.VolumeMounts = []corev1.VolumeMount{{Name: "files", MountPath: serverRoot}}
-	pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
-		Name: "server", Image: productImage, ImagePullPolicy: corev1.PullIfNotPresent,
+	pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: new(int64(aliceID)), RunAsGroup: new(int64(aliceID)), FSGroup: new(int64(aliceID)),
+		RunAsNonRoot: new(true), SeccompProfile: pod.Spec.SecurityContext.SeccompProfile}
+	empty := corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
+	pod.Spec.Volumes = []corev1.Volume{
+		{Name: "files", VolumeSource: empty}, {Name: "tmp", VolumeSource: empty},
+		{Name: "users", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: meta.Name}}},
+	}
+	c := corev1.Container{
+		Name: "server", Image: productImage, ImagePullPolicy: corev1.PullIfNotPresent, SecurityContext: tool.SecurityContext,
 		Args: []string{"testserver", "--dir=" + serverRoot, "--users-file=/etc/users/users.json", "--ca-file=/dev/stdout",
-			"--auth-listen=$(POD_IP):9000", "--control-listen=$(POD_IP):0", "--hostname=$(POD_IP)",
-			"--max-connections=100", "--generate", "--generate-size=" + size},
+			"--auth-listen=$(POD_IP):9000", "--control-listen=$(POD_IP):0", "--hostname=$(POD_IP)", "--max-connections=100"},
 		Env: []corev1.EnvVar{{Name: "POD_IP", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}}},
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: "files", MountPath: serverRoot}, {Name: "users", MountPath: "/etc/users"}, {Name: "tmp", MountPath: "/tmp"},
 		},
-		SecurityContext: tool.SecurityContext,
-	})
-	pod.Spec.Volumes = []corev1.Volume{
-		{Name: "files", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
-		{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
-		{Name: "users", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: meta.Name}}},
 	}
+	if s.uftpd != "" {
+		s.makeReal(pod, &c)
+	}
+	pod.Spec.Containers = append(pod.Spec.Containers, c)
 	return pod
+}
+
+// makeReal turns the server into the real UFTPD. There is no image with Python
+// and UFTPD without a registry: the pod takes both from the machine, and so must
+// be as privileged as a pod can be.
+func (s *server) makeReal(pod *corev1.Pod, c *corev1.Container) {
+	const host = "/host"
+	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}})
+	c.Image = podtoolImage
+	c.SecurityContext = &corev1.SecurityContext{Privileged: new(true), RunAsUser: new(int64(0)), RunAsNonRoot: new(false)}
+	c.Env = append(c.Env, corev1.EnvVar{Name: uftptest.EnvUFTPD, Value: os.Getenv(uftptest.EnvUFTPD)}, corev1.EnvVar{Name: "PATH", Value: os.Getenv("PATH")})
+	c.Args = []string{"chroot", host, s.uftpd, "-dir=" + serverRoot, "-work=/mnt", "-address=$(POD_IP)", "-users=/media/users.json"}
+	c.VolumeMounts = []corev1.VolumeMount{
+		// Mounts that end on the node end here, too, or this pod would keep volumes alive.
+		{Name: "host", MountPath: host, MountPropagation: new(corev1.MountPropagationHostToContainer)},
+		{Name: "files", MountPath: host + serverRoot}, {Name: "tmp", MountPath: host + "/mnt"}, {Name: "users", MountPath: host + "/media"},
+	}
 }
 
 var serverURL = regexp.MustCompile(`(?m)^URL +uftp://(\S+):$`)

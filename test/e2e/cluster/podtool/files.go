@@ -29,6 +29,17 @@ func wait() error {
 	return nil
 }
 
+// chroot runs a command of another root, in the place of this one.
+func chroot(root string, argv []string) error {
+	if err := syscall.Chroot(root); err != nil {
+		return err
+	}
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	return syscall.Exec(argv[0], argv, os.Environ())
+}
+
 // put writes text into a file; the error of its close counts.
 func put(file, text string, how int) error {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|how, 0o666)

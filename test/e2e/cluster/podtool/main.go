@@ -52,6 +52,7 @@ func commands() map[string]command {
 		"stat":   {1, stat},
 		"rm":     {1, func(a []string) error { return os.Remove(a[0]) }},
 		"mkdir":  {1, func(a []string) error { return os.Mkdir(a[0], 0o777) }},
+		"chroot": {2, func(a []string) error { return chroot(a[0], a[1:]) }},
 		"mv":     {2, func(a []string) error { return os.Rename(a[0], a[1]) }},
 	}
 }
