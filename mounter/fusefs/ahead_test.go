@@ -130,3 +130,21 @@ func TestReadAheadIsGoodForOneOpen(t *testing.T) {
 		})
 	}
 }
+
+// TestCreateBelievesTheLookup: the kernel looks a name up before it creates it,
+// and nobody asks for it twice.
+func TestCreateBelievesTheLookup(t *testing.T) {
+	m := mountDir(t, nil)
+	c := &calls{}
+	m.remote.setFault(c.note)
+	for i := range 20 {
+		write(t, m.path(smallName(i)), "new")
+	}
+	asked := 0
+	for i := range 20 {
+		asked += c.of(smallName(i)) // one before it is made, one after
+	}
+	if asked > 20*2+10 {
+		t.Errorf("%d questions about 20 new files", asked)
+	}
+}

@@ -34,7 +34,10 @@ func (fs *FS) create(ctx context.Context, in *fuse.CreateIn, name string, out *f
 		return nil, err
 	}
 	defer func() { release() }()
-	n, err := fs.find(ctx, dir, name)
+	var n *node
+	if err = iofs.ErrNotExist; !fs.justAbsent(dir, name) {
+		n, err = fs.find(ctx, dir, name)
+	}
 	switch {
 	case err == nil && in.Flags&syscall.O_EXCL != 0:
 		fs.tree.forget(n.id, 1)
@@ -57,6 +60,24 @@ func (fs *FS) create(ctx context.Context, in *fuse.CreateIn, name string, out *f
 	// Nobody can remove it before it counts as open: we hold the names.
 	fs.addHandle(n, in.Flags, out)
 	return n, nil
+}
+
+// absentFor is how long a name that was looked up in vain may be believed to be
+// free: the kernel looks a name up before it creates it, and the answer of a
+// server is as old as that on many a link.
+const absentFor = 50 * time.Millisecond
+
+// absence is a name that was looked up in a directory in vain.
+type absence struct {
+	name string
+	at   time.Time
+}
+
+// justAbsent reports whether name was looked up in vain in the last moment, once.
+// The caller holds dir's entries gate exclusively.
+func (fs *FS) justAbsent(dir *node, name string) bool {
+	a := dir.absent.Swap(nil)
+	return a != nil && a.name == name && time.Since(a.at) < absentFor && fs.tree.child(dir, name) == nil
 }
 
 // Mknod implements mknod of regular files. The wire knows no others.

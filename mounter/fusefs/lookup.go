@@ -52,7 +52,11 @@ func (fs *FS) lookup(ctx context.Context, parent uint64, name string) (*node, er
 	if n := fs.tree.child(dir, name); n != nil && fs.entryValid(n) > 0 && fs.tree.count(n) {
 		return n, nil // looked at ahead
 	}
-	return fs.find(ctx, dir, name)
+	n, err := fs.find(ctx, dir, name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		dir.absent.Store(&absence{name, time.Now()})
+	}
+	return n, err
 }
 
 // entryValid returns for how much longer the kernel may believe in a name after

@@ -22,9 +22,10 @@ type node struct {
 	id, ino uint64
 	dir     bool
 
-	entries *gate                 // directories only: their names
-	order   atomic.Pointer[order] // directories only: see keepOrder
-	op      *gate                 // path and content
+	entries *gate                   // directories only: their names
+	order   atomic.Pointer[order]   // directories only: see keepOrder
+	absent  atomic.Pointer[absence] // directories only: see justAbsent
+	op      *gate                   // path and content
 
 	// Place and users: guarded by tree.mu.
 	parent   *node

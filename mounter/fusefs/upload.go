@@ -18,7 +18,7 @@ const (
 	uploadPiece = 4 << 20
 	// maxPieces bounds the batches of a file that are under way at a time. The
 	// client pipelines them, and spreads them over sessions where that pays.
-	maxPieces = 8
+	maxPieces = 4
 	// littlePiece is less than what is worth a batch of its own while more may
 	// come.
 	littlePiece = 1 << 20

@@ -16,10 +16,11 @@ import (
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
-// memoryHeadroom is what a worker needs beside its cache, which is outside the
-// heap, and the data it has not uploaded, in bytes. The garbage collector works
-// harder as that nears.
-const memoryHeadroom = 48 << 20
+// memoryHeadroom is what the heap may have beside the data that is not uploaded,
+// in bytes: the garbage collector works harder as that nears. The cache is
+// outside the heap. With the program itself, half as much, a worker stays within
+// 48 MiB of what its volume allows it.
+const memoryHeadroom = 30 << 20
 
 // FileSystem is what a worker serves: [fusefs.FS].
 type FileSystem interface {
