@@ -48,7 +48,7 @@ func TestFigures(t *testing.T) {
 	if want := "csi-uftp  250 MB/s    0.25   2.00          1.00/MB      2.00 s/GB  300"; !strings.Contains(text.String(), want) {
 		t.Errorf("%q is not in\n%s", want, text.String())
 	}
-	if want := "|  |  | csi-uftp | 250 MB/s | 0.25 | 2.00 | 1.00/MB | 2.00 s/GB | 300 |  |  |"; !strings.Contains(markdown.String(), want) {
+	if want := "|  |  | csi-uftp | 250 MB/s | 0.25 | 2.00 | 1.00/MB | 2.00 s/GB | 300 |  |  |  |"; !strings.Contains(markdown.String(), want) {
 		t.Errorf("%q is not in\n%s", want, markdown.String())
 	}
 }

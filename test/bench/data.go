@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,9 +84,7 @@ func writeRandom(path string, content io.Reader) (err error) {
 func workDir(need int64) (string, error) {
 	const shm = "/dev/shm"
 	var st unix.Statfs_t
-	var memory unix.Sysinfo_t
-	if unix.Statfs(shm, &st) == nil && unix.Sysinfo(&memory) == nil &&
-		int64(st.Bavail)*st.Bsize > need && int64(memory.Freeram)*int64(memory.Unit) > need+need/2 {
+	if unix.Statfs(shm, &st) == nil && int64(st.Bavail)*st.Bsize > need && availableMemory() > need+need/2 {
 		return shm, nil
 	}
 	tmp := os.TempDir()
@@ -96,4 +95,21 @@ func workDir(need int64) (string, error) {
 		return "", fmt.Errorf("%s has %d MiB free, the benchmark needs %d: give a smaller SIZE, or another BENCH_DIR", tmp, free>>20, need>>20)
 	}
 	return tmp, nil
+}
+
+// availableMemory is what can be had without swapping, in bytes, as the kernel
+// estimates it.
+func availableMemory() int64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			var kib int64
+			_, _ = fmt.Sscan(rest, &kib)
+			return kib << 10
+		}
+	}
+	return 0
 }

@@ -40,6 +40,7 @@ type row struct {
 	CPU       float64 `json:"cpu_seconds,omitempty"`      // of the serving process, per GB, or per operation
 	Peak      int64   `json:"peak_bytes,omitempty"`       // of the serving process's memory
 	FirstByte float64 `json:"first_byte_ms,omitempty"`
+	Mount     float64 `json:"mount_ms,omitempty"` // from the start of the program to its mount
 	Verified  bool    `json:"verified"`
 	Note      string  `json:"note,omitempty"` // why there is no figure, or what is wrong with it
 }

@@ -34,6 +34,7 @@ type sample struct {
 	result.Result
 	counters map[string]int64
 	peak     int64
+	mount    time.Duration // until it was mounted
 }
 
 // measure runs a workload on all subjects in turn, and again if that was quick,
@@ -200,20 +201,22 @@ func (b *bench) onMount(ctx context.Context, w workload, s subject) (_ sample, e
 		return sample{}, err
 	}
 	if m.pid == 0 {
-		return sample{r, nil, r.Peak}, nil
+		return sample{r, nil, r.Peak, 0}, nil
 	}
 	r.CPU = after.cpu - before.cpu
 	r.Fetched = after.counters["client_bytes_read"] - before.counters["client_bytes_read"]
 	r.Trips = after.counters["client_round_trips"] - before.counters["client_round_trips"]
-	return sample{r, after.counters, m.peak()}, nil
+	return sample{r, after.counters, m.peak(), m.took}, nil
 }
 
 func (b *bench) mount(ctx context.Context, s subject) (*mounted, error) {
 	dir := b.rig.path("mnt")
+	begin := time.Now()
 	m, err := s.mount(ctx, b.rig, dir)
 	if err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
+	m.took = time.Since(begin)
 	return m, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -30,6 +31,7 @@ type mounted struct {
 	dir      string
 	main     *process
 	pid      int // of the process that does the work, 0 if there is none
+	took     time.Duration
 	end      syscall.Signal
 	counters func(context.Context) (map[string]int64, error) // nil if it has none
 

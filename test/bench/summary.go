@@ -28,6 +28,7 @@ func (r *row) summarise(w workload, samples []sample) {
 	}
 	r.Value = median(r.Runs)
 	r.FirstByte = pick(func(s sample) float64 { return s.FirstByte.Seconds() * 1e3 })
+	r.Mount = pick(func(s sample) float64 { return s.mount.Seconds() * 1e3 })
 	r.Fetched = pick(func(s sample) float64 { return ratio(float64(s.Fetched), float64(s.Bytes)) })
 	per := func(s sample, mega float64) float64 { // what the row's unit counts
 		switch w.unit {

@@ -10,7 +10,7 @@ import (
 
 // columns are the heads of the tables.
 func columns() []string {
-	return []string{"what", "rate", "ratio", "fetched/read", "round trips", "CPU", "peak MiB", "first byte", ""}
+	return []string{"what", "rate", "ratio", "fetched/read", "round trips", "CPU", "peak MiB", "first byte", "mount", ""}
 }
 
 // cells are a row in the form of the tables.
@@ -21,7 +21,7 @@ func (r row) cells() []string {
 	}
 	return []string{
 		r.Subject, r.figure(), r.ratio(), optional(r.Fetched, "%.2f"), r.trips(), r.cpu(), optional(float64(r.Peak)/(1<<20), "%.0f"),
-		optional(r.FirstByte, "%.1f ms"), note,
+		optional(r.FirstByte, "%.1f ms"), optional(r.Mount, "%.0f ms"), note,
 	}
 }
 
