@@ -45,9 +45,20 @@ type Request struct {
 // goroutines at a time, and may not touch r.Buf after it has returned.
 type FetchFunc func(ctx context.Context, r Request) error
 
+// Tier is a slower and larger cache behind this one. Its methods are called from
+// many goroutines at a time.
+type Tier interface {
+	// Get fills r.Buf as a [FetchFunc] does, and reports whether it could.
+	Get(ctx context.Context, r Request) bool
+	// Put offers what was fetched and reports whether it is taken. If so, r.Buf
+	// stays as it is, and counts, until done is called. It does not wait.
+	Put(r Request, done func()) bool
+}
+
 // Config says how a Cache works. Zero values mean the defaults.
 type Config struct {
 	Fetch     FetchFunc     // needed
+	Tier      Tier          // is asked before Fetch. Default: none
 	Budget    int64         // bytes of memory, at least BlockSize. Default 256 MiB
 	BlockSize int64         // most bytes of one fetch: a power of two, at least 4 KiB. Default 1 MiB
 	Timeout   time.Duration // of one fetch. Default: none
@@ -84,8 +95,9 @@ type Stats struct {
 	Ahead        int64 // bytes fetched, or being fetched, that no reader has wanted yet
 	Flights      int   // fetches under way
 	Hits, Misses int64 // runs that readers found, and did not
-	Fetches      int64
-	FetchedBytes int64
+	Fetches      int64 // begun
+	FetchedBytes int64 // to come, or here
+	TierBytes    int64 // that came from the tier instead
 	ReadBytes    int64
 	Evictions    int64
 }

@@ -37,6 +37,9 @@
 // What leaves first is what scans are done with (policy.go). What random readers
 // use again stays through scans of any length.
 //
+// A [Tier] may stand behind the memory. It fills the same memory, and is given
+// from it what was fetched.
+//
 // The package does not know what a file is, does not check versions (the
 // FetchFunc does), and does not write.
 package blockcache

@@ -172,12 +172,22 @@ func (c *Cache) fly(r *run, ahead bool) {
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
 		defer cancel()
 	}
-	err := c.cfg.Fetch(ctx, Request{Key: r.key, Off: r.off, Buf: r.buf, Ahead: ahead})
+	request := Request{Key: r.key, Off: r.off, Buf: r.buf, Ahead: ahead}
+	found := c.cfg.Tier != nil && c.cfg.Tier.Get(ctx, request)
+	var err error
+	if !found {
+		err = c.cfg.Fetch(ctx, request)
+	}
 	if err != nil && c.ctx.Err() != nil {
 		err = ErrClosed
 	}
 	c.mu.Lock()
 	c.stats.Flights--
+	if found {
+		c.stats.Fetches--
+		c.stats.FetchedBytes -= int64(len(r.buf))
+		c.stats.TierBytes += int64(len(r.buf))
+	}
 	r.err = err
 	if r.state.Load()&dropped == 0 {
 		if err == nil {
@@ -188,7 +198,9 @@ func (c *Cache) fly(r *run, ahead bool) {
 	}
 	close(r.done)
 	c.mu.Unlock()
-	c.unpin(r)
+	if c.cfg.Tier == nil || found || err != nil || !c.cfg.Tier.Put(request, func() { c.unpin(r) }) {
+		c.unpin(r)
+	}
 }
 
 // drop takes r out of the cache. Its memory counts until the last pin is gone.
