@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/uftp"
 	"github.com/csi-uftp/csi-uftp/uftp/uftptest"
@@ -70,6 +72,55 @@ func TestServer(t *testing.T) {
 			t.Errorf("after unpublish: %d bytes, want 1000, %v", len(got), err)
 		}
 	})
+}
+
+// TestServerDiskCache: what a worker has read is there for the next one, which
+// runs behind the same walls, and for nobody else.
+func TestServerDiskCache(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{})
+	want := make([]byte, 5<<20+77)
+	_, _ = rand.NewChaCha8([32]byte{3}).Read(want)
+	name, hour := filepath.Join(s.Dir(), "file"), time.Now().Add(-time.Hour)
+	if err := os.WriteFile(name, want, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(name, hour, hour); err != nil {
+		t.Fatal(err)
+	}
+	e := newEnv(t)
+	read := func(round string) {
+		t.Helper()
+		p := e.publication("v1", "a")
+		p.Spec = serverSpec(s)
+		p.Spec.CacheDir = e.served
+		if err := e.manager.Publish(t.Context(), p, serverAccess(s)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(p.Target, "file")); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes, want %d, %v", round, len(got), len(want), err)
+		}
+		eventually(t, "the disk has it", func() bool {
+			data, _ := filepath.Glob(filepath.Join(p.Spec.CacheDir, "*.data"))
+			var st unix.Stat_t
+			return len(data) == 1 && unix.Stat(data[0], &st) == nil && st.Blocks*512 >= int64(len(want))
+		})
+		e.unpublish(p)
+	}
+	read("first")
+	sent := s.Stats().BytesSent
+	if sent < int64(len(want)) {
+		t.Errorf("the server sent %d bytes of %d", sent, len(want))
+	}
+	read("second")
+	if again := s.Stats().BytesSent - sent; again > 0 {
+		t.Errorf("the server sent %d bytes again", again)
+	}
+	p := e.publication("v2", "b")
+	p.Spec = serverSpec(s)
+	p.Spec.CacheDir = filepath.Join(e.served, "below")
+	if err := e.manager.Publish(t.Context(), p, serverAccess(s)); !errors.Is(err, volume.ErrInvalid) {
+		t.Errorf("a cache where the keeper allows none: %v", err)
+	}
 }
 
 func TestServerErrors(t *testing.T) {

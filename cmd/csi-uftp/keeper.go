@@ -6,15 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/mounter/keeper"
 )
 
 func newKeeper(a *app) *cobra.Command {
 	var socket string
+	var cache cacheFlags
 	var check bool
 	var drain time.Duration
 	cmd := &cobra.Command{
@@ -32,21 +36,27 @@ On SIGTERM every worker uploads what was written and ends; its mount ends too.`,
 			if check {
 				return checkKeeper(cmd.Context(), socket)
 			}
-			return a.runKeeper(cmd.Context(), socket, drain)
+			return a.runKeeper(cmd.Context(), socket, cache, drain)
 		},
 	}
 	cmd.Flags().StringVar(&socket, "socket", "/run/csi-uftp/keeper.sock", "`PATH` of the socket that the node connects to")
+	cmd.Flags().StringVar(&cache.dir, "cache-dir", "", "`DIR` that volumes may name in cacheDir; without, none may have a disk cache")
+	cmd.Flags().StringVar(&cache.size, "cache-dir-size", "", "`SIZE` that a volume may have in cacheDirSize at most, such as 10Gi; without, any")
 	cmd.Flags().DurationVar(&drain, "drain-timeout", 2*time.Minute, "how long workers may upload at the end")
 	cmd.Flags().BoolVar(&check, "check", false, "ask the running keeper whether it answers, and exit")
 	return cmd
 }
 
-func (a *app) runKeeper(ctx context.Context, socket string, drain time.Duration) error {
+func (a *app) runKeeper(ctx context.Context, socket string, cache cacheFlags, drain time.Duration) error {
 	logger, err := a.serviceLogger()
 	if err != nil {
 		return err
 	}
-	k, err := keeper.New(keeper.Config{Logger: logger, Command: workerCommand(a, slog.LevelInfo)})
+	cfg := keeper.Config{Logger: logger, Command: workerCommand(a, slog.LevelInfo)}
+	if err := cache.apply(&cfg); err != nil {
+		return err
+	}
+	k, err := keeper.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -60,6 +70,26 @@ func (a *app) runKeeper(ctx context.Context, socket string, drain time.Duration)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	return errors.Join(serveErr, k.Close(closing))
+}
+
+// cacheFlags say where volumes may have a disk cache, and how large.
+type cacheFlags struct{ dir, size string }
+
+func (f cacheFlags) apply(cfg *keeper.Config) error {
+	if f.dir != "" {
+		if info, err := os.Stat(f.dir); err != nil || !info.IsDir() {
+			return usageErrorf("--cache-dir=%s is not a directory", f.dir)
+		}
+		cfg.Writable = []string{filepath.Clean(f.dir)}
+	}
+	if f.size != "" {
+		size, err := volume.ParseSize(f.size)
+		if err != nil || size <= 0 {
+			return usageErrorf("--cache-dir-size=%s: must be a size such as 10Gi", f.size)
+		}
+		cfg.CacheDirSize = size
+	}
+	return nil
 }
 
 // workerCommand starts this program as a worker that logs as we do.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -201,7 +202,14 @@ func (a *app) mount(ctx context.Context, job mountJob, logger *slog.Logger, work
 	if err != nil {
 		return err
 	}
-	k, err := keeper.New(keeper.Config{Logger: logger, Command: workerCommand(a, slog.LevelWarn), Stderr: workerLog})
+	cfg := keeper.Config{Logger: logger, Command: workerCommand(a, slog.LevelWarn), Stderr: workerLog}
+	if dir := job.Spec.CacheDir; dir != "" {
+		if err := makeCacheDir(dir); err != nil {
+			return err
+		}
+		cfg.Writable = []string{dir}
+	}
+	k, err := keeper.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -227,6 +235,22 @@ func (a *app) mount(ctx context.Context, job mountJob, logger *slog.Logger, work
 		err = serr
 	}
 	return errors.Join(err, m.Unpublish(cleanup, mountID, job.Dir))
+}
+
+// makeCacheDir makes a directory for the worker's disk cache, which belongs to
+// the worker's user if we are root.
+func makeCacheDir(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // as mkdir -p does
+		return err
+	}
+	err := os.Mkdir(dir, 0o700)
+	if err == nil && os.Geteuid() == 0 {
+		err = os.Chown(dir, keeper.WorkerID, keeper.WorkerID)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
 }
 
 // watchMount returns when ctx ends, or the directory is unmounted, or with an

@@ -56,8 +56,9 @@ func TestKustomizeBase(t *testing.T) {
 }
 
 func TestKustomizeComponents(t *testing.T) {
-	all := overlay(t, "secret-references", "inline")
-	for _, text := range []string{"volumeLifecycleModes:\n  - Persistent\n  - Ephemeral\n", "- --inline-allow=https://", "policyTypes:\n  - Ingress\n---"} {
+	all := overlay(t, "secret-references", "inline", "cache")
+	for _, text := range []string{"volumeLifecycleModes:\n  - Persistent\n  - Ephemeral\n", "- --inline-allow=https://", "policyTypes:\n  - Ingress\n---",
+		"- --cache-dir=/var/cache/csi-uftp\n", "- --cache-dir-size=10Gi\n", "- mountPath: /var/cache/csi-uftp\n"} {
 		if !strings.Contains(all, text) {
 			t.Errorf("an overlay with all components lacks %q:\n%s", text, all)
 		}

@@ -49,6 +49,9 @@ type Cache struct {
 	queue  chan put
 	queued atomic.Int64
 
+	forgets atomic.Int64
+	writing sync.Mutex // held by the writer while it writes; taken before mu
+
 	hits, misses, hitBytes, stored, dropped, damaged, errors atomic.Int64
 
 	mu        sync.Mutex // guards what follows; held for memory, opening and closing

@@ -161,6 +161,35 @@ func TestYoung(t *testing.T) {
 	}
 }
 
+// TestForget: what is forgotten is gone for everybody who looks for it then, and
+// stays away even if it was on its way to the disk.
+func TestForget(t *testing.T) {
+	cfg := config(t.TempDir())
+	c, other := open(t, cfg), open(t, cfg)
+	x, y := file("/f", 8*kib), file("/g", 8*kib)
+	store(t, c, x, 0, 8*kib)
+	store(t, c, y, 0, 8*kib)
+	c.Forget(x)
+	if has(t, c, x, 0, 8*kib) || has(t, other, x, 0, 8*kib) {
+		t.Error("still there")
+	}
+	if !has(t, c, y, 0, 8*kib) {
+		t.Error("another is gone, too")
+	}
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Add(1)
+		if !c.Put(x, 0, data(x, 0, 8*kib), wg.Done) {
+			wg.Done()
+		}
+	}
+	c.Forget(x)
+	wg.Wait()
+	if has(t, c, x, 0, 8*kib) || has(t, other, x, 0, 8*kib) {
+		t.Error("there again")
+	}
+}
+
 // TestDamage spoils the files in many ways: the bytes that come out are right,
 // or none do, and in the end the cache works again.
 func TestDamage(t *testing.T) {

@@ -167,10 +167,11 @@ func (l *ledger) list() ([]found, error) {
 	}
 	var all []found
 	for _, e := range entries { // sorted: the parts of a content come together
-		name, _, ok := strings.Cut(e.Name(), ".")
-		if !ok {
+		name, kind := e.Name(), filepath.Ext(e.Name())
+		if kind != indexKind && kind != dataKind {
 			continue
 		}
+		name = strings.TrimSuffix(name, kind)
 		info, err := e.Info()
 		if err != nil {
 			continue // removed meanwhile
@@ -183,7 +184,7 @@ func (l *ledger) list() ([]found, error) {
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
 			x.bytes += st.Blocks * 512
 		}
-		if info.ModTime().After(x.used) && (strings.HasSuffix(e.Name(), indexKind) || x.used.IsZero()) {
+		if info.ModTime().After(x.used) && (kind == indexKind || x.used.IsZero()) {
 			x.used = info.ModTime()
 		}
 	}

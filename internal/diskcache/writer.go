@@ -12,6 +12,7 @@ type put struct {
 	off  int64
 	p    []byte
 	done func()
+	age  int64 // how often something was forgotten before
 }
 
 // Put offers bytes of x, which are at off, to be written behind the reader's
@@ -23,7 +24,7 @@ func (c *Cache) Put(x Content, off int64, p []byte, done func()) bool {
 	if n == 0 || time.Since(x.ModTime) < racy {
 		return false
 	}
-	if c.rest.resting(time.Now()) || !c.enqueue(put{x, off, p, done}) {
+	if c.rest.resting(time.Now()) || !c.enqueue(put{x, off, p, done, c.forgets.Load()}) {
 		c.dropped.Add(n)
 		return false
 	}
@@ -68,7 +69,9 @@ func (c *Cache) write() {
 // handle writes one piece, or drops it. ready is whether the directory is known
 // to be there, before and after.
 func (c *Cache) handle(w put, ready bool) bool {
-	if c.rest.resting(time.Now()) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.rest.resting(time.Now()) || w.age != c.forgets.Load() {
 		c.dropped.Add(int64(len(w.p)))
 		return ready
 	}
@@ -91,6 +94,24 @@ func (c *Cache) handle(w put, ready bool) bool {
 	}
 	c.note(s, err)
 	return !errors.Is(err, fs.ErrNotExist) // or somebody has removed it
+}
+
+// Forget removes what is stored of x, and what waits to be: for whoever knows
+// that size and time do not tell what is in a file.
+func (c *Cache) Forget(x Content) {
+	if x.Size <= 0 {
+		return
+	}
+	c.forgets.Add(1)
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	s := &stored{id: newID(c.cfg, x), dir: c.cfg.Dir}
+	c.mu.Lock()
+	if open := c.open[s.id]; open != nil {
+		c.forgetLocked(open)
+	}
+	c.mu.Unlock()
+	s.remove()
 }
 
 // drain lets go of what will not be written.

@@ -83,6 +83,11 @@ func Attributes() []Attribute {
 			"Memory for data read, for each mount."),
 		size("blockSize", "1Mi", 4<<10, 16<<20, func(s *Spec) *int64 { return &s.BlockSize },
 			"Unit in which data is fetched and cached: a power of two, at most cacheSize."),
+		text("cacheDir", "absolute path", checkDirectory, func(s *Spec) *string { return &s.CacheDir },
+			"Directory on the node's disk for data read, kept across mounts and restarts. Mounts of the same user share what is in it. "+
+				"In Kubernetes: the directory that the administrator has given the driver for that."),
+		size("cacheDirSize", "10Gi", 1<<20, 1<<50, func(s *Spec) *int64 { return &s.CacheDirSize },
+			"Data in cacheDir at most, of all mounts that use it. A file takes half of it at most."),
 		size("dirtyLimit", "64Mi", 1<<20, 1<<40, func(s *Spec) *int64 { return &s.DirtyLimit },
 			"Data written and not yet confirmed by the server, at most; writers wait beyond that."),
 		choice("verify", "none", []string{"none", "md5", "sha256"}, func(s *Spec) *string { return &s.Verify },

@@ -99,6 +99,13 @@ func checkPath(v string) error {
 	return nil
 }
 
+func checkDirectory(v string) error {
+	if len(v) > maxPath || !path.IsAbs(v) || path.Clean(v) != v || strings.ContainsFunc(v, isControl) || !utf8.ValidString(v) {
+		return errors.New("must be an absolute path without \"..\", \"//\" or a slash at the end")
+	}
+	return nil
+}
+
 // cleanPath gives equal directories equal names. ".." is left for checkPath to
 // refuse: resolving it textually would be wrong behind symbolic links.
 func cleanPath(v string) string {

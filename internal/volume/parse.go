@@ -86,6 +86,8 @@ func (s Spec) Validate() error {
 		return fmt.Errorf("%w: encryption and streams do not go together: servers lose bytes then", ErrInvalid)
 	case s.Encrypted() && s.Server != "":
 		return fmt.Errorf("%w: encryption needs authURL: its key belongs to the authentication", ErrInvalid)
+	case s.CacheDir != "" && s.Server != "":
+		return fmt.Errorf("%w: cacheDir needs authURL: without the auth service nobody knows whose data it would be", ErrInvalid)
 	case (s.SecretName == "") != (s.SecretNamespace == ""):
 		return fmt.Errorf("%w: secretName and secretNamespace go together: give both or none", ErrInvalid)
 	}

@@ -62,13 +62,15 @@ type Spec struct {
 	AttrTimeout, EntryTimeout, NegativeTimeout time.Duration
 
 	// Resources.
-	CacheSize   int64         // bytes of memory for blocks read
-	BlockSize   int64         // bytes fetched at once, a power of two
-	DirtyLimit  int64         // bytes written and not yet confirmed by the server
-	Verify      string        // "none", "md5" or "sha256": how what was uploaded is compared with the server's copy
-	MaxSessions int           // sessions opened at most, within the server's limit
-	IdleTimeout time.Duration // after which unused sessions are given back
-	IOTimeout   time.Duration // after which an operation that waits for the server fails
+	CacheSize    int64         // bytes of memory for blocks read
+	BlockSize    int64         // bytes fetched at once, a power of two
+	CacheDir     string        // local directory for blocks read, "" for none
+	CacheDirSize int64         // bytes in it, of all mounts that use it
+	DirtyLimit   int64         // bytes written and not yet confirmed by the server
+	Verify       string        // "none", "md5" or "sha256": how what was uploaded is compared with the server's copy
+	MaxSessions  int           // sessions opened at most, within the server's limit
+	IdleTimeout  time.Duration // after which unused sessions are given back
+	IOTimeout    time.Duration // after which an operation that waits for the server fails
 
 	// How data connections are used.
 	Encryption string // "none", "aes" or "blowfish"

@@ -23,6 +23,7 @@ type Config struct {
 	Spec   volume.Spec
 	Logger *slog.Logger // default: discards
 	Store  Store        // default: none, the state dies with the process
+	Disk   Disk         // default: none, what was read is in memory only
 
 	// InterruptGrace is for how long a request goes on after its caller got a
 	// signal, before it gives up. Default 1 s.
@@ -112,11 +113,11 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 		return nil, fmt.Errorf("the volume's root: %w", errNotDir)
 	}
 	fs.tree = newTree(root, cfg.Store)
-	fs.cache, err = blockcache.New(blockcache.Config{
-		Fetch:     fs.fetch,
-		Budget:    cfg.Spec.CacheSize,
-		BlockSize: cfg.Spec.BlockSize,
-	})
+	cacheConfig := blockcache.Config{Fetch: fs.fetch, Budget: cfg.Spec.CacheSize, BlockSize: cfg.Spec.BlockSize}
+	if cfg.Disk != nil {
+		cacheConfig.Tier = diskTier{fs, cfg.Disk}
+	}
+	fs.cache, err = blockcache.New(cacheConfig)
 	if err != nil {
 		return nil, err
 	}

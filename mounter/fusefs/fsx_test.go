@@ -47,6 +47,11 @@ func TestFsx(t *testing.T) {
 		{name: "uploads at once", change: func(c *fusefs.Config) {
 			c.WriteBackDelay = time.Millisecond
 		}},
+		{name: "disk cache", change: func(c *fusefs.Config) {
+			disk := openDisk(t, t.TempDir())
+			c.Disk, c.Spec.CacheSize, c.Spec.BlockSize = disk, 256<<10, 64<<10
+			c.WriteBackDelay = time.Millisecond
+		}},
 		{name: "uploads fail now and then", faults: true, change: func(c *fusefs.Config) {
 			c.WriteBackDelay, c.RetryDelay = time.Millisecond, time.Millisecond
 			c.Logger = nil

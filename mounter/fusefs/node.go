@@ -32,6 +32,7 @@ type node struct {
 	name     string
 	children map[string]*node
 	place    Place
+	moved    bool   // by us
 	lookups  uint64 // the kernel's references
 	refs     int    // ours: handles, dirty data, cleaning up
 	opens    int    // file handles

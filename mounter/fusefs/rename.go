@@ -125,6 +125,7 @@ func (fs *FS) doRename(ctx context.Context, r *renaming) error {
 	}
 	if r.source != nil {
 		fs.tree.move(r.source, r.toDir, r.newName, Linked)
+		fs.forgetDisk(r.source)
 	}
 	return nil
 }

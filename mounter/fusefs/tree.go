@@ -183,7 +183,7 @@ func (t *tree) move(n, dir *node, name string, place Place) {
 	old := n.parent
 	t.unlink(n)
 	t.attach(n, dir, name)
-	n.place = place
+	n.place, n.moved = place, true
 	t.store.PutNode(n.record())
 	t.dropUnused(old)
 }
@@ -242,6 +242,19 @@ func (t *tree) dropUnused(n *node) {
 func (t *tree) path(n *node) (path string, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.pathOf(n)
+}
+
+// steadyPath is path for what had it when we first heard of it: neither n nor a
+// directory above it was moved by us.
+func (t *tree) steadyPath(n *node) (path string, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for d := n; d != nil; d = d.parent {
+		if d.moved {
+			return "", false
+		}
+	}
 	return t.pathOf(n)
 }
 

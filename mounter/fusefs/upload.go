@@ -244,6 +244,7 @@ func (fs *FS) change(ctx context.Context, n *node, path string, f func() (*uftp.
 	}
 	n.mu.Unlock()
 	fs.cache.Invalidate(n.id)
+	fs.forgetDisk(n)
 	if gone {
 		return fs.lose(n, statErr)
 	}

@@ -38,22 +38,30 @@ type Config struct {
 	// gets no more than a greeting: the workers of a keeper that is not root
 	// have the same user.
 	AllowUIDs []uint32
-	// Writable are the directories below which workers may change files. They
-	// need none; where the kernel has Landlock all others are closed to them.
+	// Writable are the directories below which workers may change files: where
+	// the kernel has Landlock all others are closed to them. They need one only
+	// for a volume that has a cacheDir, which must be one of these.
 	Writable []string
+	// CacheDirSize bounds what a volume may ask for as its cacheDirSize, in
+	// bytes; default: nothing does.
+	CacheDirSize int64
 	// MaxMounts bounds the mounts; default 1024.
 	MaxMounts int
 }
+
+// WorkerID is the user and group of the workers of a keeper that is root, unless
+// its Config says otherwise: nobody.
+const WorkerID = 65534
 
 func (c Config) withDefaults() Config {
 	if len(c.Command) == 0 {
 		c.Command = []string{"/proc/self/exe", "worker"}
 	}
 	if c.WorkerUID == 0 {
-		c.WorkerUID = 65534
+		c.WorkerUID = WorkerID
 	}
 	if c.WorkerGID == 0 {
-		c.WorkerGID = 65534
+		c.WorkerGID = WorkerID
 	}
 	if c.Env == nil {
 		c.Env = []string{}

@@ -1,6 +1,7 @@
 package keeper_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -79,7 +80,7 @@ func TestWorkerIsWalledIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	if err := create(t, c); err == nil || !strings.Contains(err.Error(), "exit status 0") {
+	if err := create(t, c, volume.Spec{}); err == nil || !strings.Contains(err.Error(), "exit status 0") {
 		t.Errorf("create: %v", err)
 	}
 	b, err := os.ReadFile(log)
@@ -88,6 +89,33 @@ func TestWorkerIsWalledIn(t *testing.T) {
 	}
 	if got, want := string(b), "read\nwrite in open\n"; got != want {
 		t.Errorf("the worker could\n%swant\n%s", got, want)
+	}
+}
+
+// A volume's cache may be where the administrator said, and nowhere else.
+func TestCacheDir(t *testing.T) {
+	dir := t.TempDir()
+	path, allowed := filepath.Join(dir, "keeper.sock"), filepath.Join(dir, "cache")
+	if err := os.Mkdir(allowed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	start(t, path, keeper.Config{Command: []string{"/proc/self/exe", "prisoner", allowed, dir}, Writable: []string{allowed}, CacheDirSize: 1 << 30})
+	c, err := keeper.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if err := create(t, c, volume.Spec{CacheDir: allowed, CacheDirSize: 1<<30 + 1}); !errors.Is(err, volume.ErrInvalid) {
+		t.Errorf("too large: %v", err)
+	}
+	for cache, may := range map[string]bool{
+		"": true, allowed: true, allowed + "/a/b": false,
+		dir: false, "/": false, allowed + "2": false, allowed + "/..": false, allowed + "/../cache2": false, "cache": false,
+	} {
+		// This worker ends in any case.
+		if err := create(t, c, volume.Spec{CacheDir: cache}); errors.Is(err, volume.ErrInvalid) == may {
+			t.Errorf("%q: %v", cache, err)
+		}
 	}
 }
 
@@ -136,17 +164,17 @@ func TestWorkerThatBreaksTheProtocolEnds(t *testing.T) {
 	}
 	defer func() { _ = c.Close() }()
 	// Killed, or told to end because it could not be called: what comes first.
-	if err := create(t, c); err == nil || !strings.Contains(err.Error(), "worker died: signal: ") {
+	if err := create(t, c, volume.Spec{}); err == nil || !strings.Contains(err.Error(), "worker died: signal: ") {
 		t.Errorf("create: %v, want a worker that was ended", err)
 	}
 }
 
-func create(t *testing.T, c *keeper.Client) error {
+func create(t *testing.T, c *keeper.Client, spec volume.Spec) error {
 	t.Helper()
 	credential, err := wire.Seal("test", []byte("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = credential.Close() }()
-	return c.Create(t.Context(), "m", volume.Spec{}, nil, credential)
+	return c.Create(t.Context(), "m", spec, nil, credential)
 }

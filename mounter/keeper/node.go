@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -78,6 +79,10 @@ func (n *nodeConn) create(ctx context.Context, r *wire.Request) error {
 		return err
 	}
 	k := n.keeper
+	if err := k.checkCache(p.Spec); err != nil {
+		_ = credential.Close()
+		return err
+	}
 	process, err := startProcess(ctx, k.cfg, k.log.With("mount", p.Name))
 	if err != nil {
 		_ = credential.Close()
@@ -101,6 +106,24 @@ func (n *nodeConn) create(ctx context.Context, r *wire.Request) error {
 		return process.explain(ctx, err)
 	}
 	return nil
+}
+
+// checkCache keeps whoever may make volumes from having workers write anywhere
+// but where the administrator said, or more than that.
+func (k *Keeper) checkCache(spec volume.Spec) error {
+	dir, most := spec.CacheDir, k.cfg.CacheDirSize
+	if dir == "" {
+		return nil
+	}
+	if most > 0 && spec.CacheDirSize > most {
+		return fmt.Errorf("%w: cacheDirSize %q is more than the %s that the driver may use (csi-uftp keeper --cache-dir-size)",
+			volume.ErrInvalid, volume.FormatSize(spec.CacheDirSize), volume.FormatSize(most))
+	}
+	if slices.Contains(k.cfg.Writable, dir) { // not below one: each directory is counted for itself
+		return nil
+	}
+	return fmt.Errorf("%w: cacheDir %q is not a directory that the driver may cache in (csi-uftp keeper --cache-dir)",
+		volume.ErrInvalid, dir)
 }
 
 func (n *nodeConn) forget(name string) {

@@ -30,9 +30,10 @@ func OpenUFTP(ctx context.Context, spec volume.Spec, access uftp.Access, log *sl
 	if err != nil {
 		return nil, err
 	}
-	files, err := openFiles(ctx, client, spec, log)
+	disk := openDisk(ctx, spec, access, log)
+	files, err := openFiles(ctx, client, fusefs.Config{Remote: client, Spec: spec, Logger: log, Disk: disk})
 	if err != nil {
-		_ = client.Close()
+		_ = errors.Join(client.Close(), closeDisk(disk))
 		return nil, err
 	}
 	return &Volume{
@@ -46,23 +47,19 @@ func OpenUFTP(ctx context.Context, spec volume.Spec, access uftp.Access, log *sl
 		Update:   client.UpdateAccess,
 		Counters: func() map[string]int64 { return counters(client.Stats(), files.Stats()) },
 		Close: func() error {
-			err := files.Close()
-			if cerr := client.Close(); err == nil {
-				err = cerr
-			}
-			return err
+			return errors.Join(files.Close(), closeDisk(disk), client.Close())
 		},
 	}, nil
 }
 
 // openFiles logs in, looks at the root and puts the file system before it.
-func openFiles(ctx context.Context, client *uftp.Client, spec volume.Spec, log *slog.Logger) (*fusefs.FS, error) {
+func openFiles(ctx context.Context, client *uftp.Client, cfg fusefs.Config) (*fusefs.FS, error) {
 	if err := client.Connect(ctx); err != nil {
 		return nil, err
 	}
-	files, err := fusefs.New(ctx, fusefs.Config{Remote: client, Spec: spec, Logger: log})
+	files, err := fusefs.New(ctx, cfg)
 	if errors.Is(err, syscall.ENOTDIR) {
-		return nil, &uftp.Error{Op: "stat", Path: spec.Path, Msg: "not a directory", Err: fs.ErrInvalid}
+		return nil, &uftp.Error{Op: "stat", Path: cfg.Spec.Path, Msg: "not a directory", Err: fs.ErrInvalid}
 	}
 	return files, err
 }
