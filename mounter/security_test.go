@@ -74,8 +74,9 @@ func TestWorkerDescriptors(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, entry := range entries {
-			link, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, entry.Name()))
+			link, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, entry.Name()))
 			switch {
+			case err != nil: // closed since
 			case link == "/dev/fuse":
 				devices = append(devices, entry.Name())
 			case strings.HasPrefix(link, "/sys/fs/cgroup/"): // Go's runtime asks how many CPUs there are
