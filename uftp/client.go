@@ -75,6 +75,10 @@ type Config struct {
 	// busy; default 5 minutes. A server that is silent in the middle of
 	// something for a quarter of that counts as gone.
 	IOTimeout time.Duration
+	// RateLimit is how many bytes per second the client's reads and writes at
+	// offsets move, all together; 0 is no limit. Streams (Get, Put) and sessions
+	// with encryption, compression or several streams are not held back.
+	RateLimit int64
 	// DialTimeout bounds a connection attempt, and the login after it; default
 	// 10 s.
 	DialTimeout time.Duration
@@ -141,7 +145,7 @@ func (c *Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 // [Client.Connect].
 func New(cfg Config) (*Client, error) {
 	switch {
-	case cfg.MaxSessions < 0 || cfg.IdleTimeout < 0 || cfg.IOTimeout < 0 || cfg.DialTimeout < 0:
+	case cfg.MaxSessions < 0 || cfg.IdleTimeout < 0 || cfg.IOTimeout < 0 || cfg.DialTimeout < 0 || cfg.RateLimit < 0:
 		return nil, wrapError("new client", "", fmt.Errorf("%w: negative limit", fs.ErrInvalid))
 	case cfg.Login != nil && (cfg.Login.Host == "" || cfg.Login.Port <= 0 || cfg.Login.Port > 65535):
 		return nil, wrapError("new client", "", fmt.Errorf("%w: login without server address", fs.ErrInvalid))
@@ -175,6 +179,7 @@ func New(cfg Config) (*Client, error) {
 		l.key = cfg.EncryptionKey
 		c.login = &l
 	}
+	c.dialer.limit.rate = cfg.RateLimit
 	c.pool = newPool(c.openSession, cfg.MaxSessions, cfg.IdleTimeout, cfg.Logger)
 	c.engine = newEngine(c.pool, c.dialer, cfg.IOTimeout, cfg.Logger)
 	return c, nil

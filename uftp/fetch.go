@@ -53,12 +53,12 @@ func (f *fetch) hasMore() bool {
 	return !f.over && f.err == nil && !f.alone && (len(f.redo) > 0 || f.next < f.end)
 }
 
-// span returns the span to send next.
-func (f *fetch) span() span {
+// span returns the span to send next, of at most most bytes if it is a new one.
+func (f *fetch) span(most int) span {
 	if len(f.redo) > 0 {
 		return f.redo[0]
 	}
-	return span{pos: f.next, n: min(maxRange, f.end-f.next)}
+	return span{pos: f.next, n: min(most, f.end-f.next)}
 }
 
 // taken says that sp, which span returned, is on its way.

@@ -109,6 +109,9 @@ func newLane(e *engine) *lane {
 func (l *lane) live() {
 	defer func() { l.cancel() }()
 	for {
+		if wait := l.dialer.limit.delay(time.Now()); wait > 0 {
+			_ = pause(l.ctx, wait) // the end of ctx is seen below
+		}
 		s, err := l.pool.acquireBulk(l.ctx, l.extra())
 		if err != nil && l.ctx.Err() == nil {
 			l.refused(err)

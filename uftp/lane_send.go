@@ -34,7 +34,12 @@ func (l *lane) take() []byte {
 		if f == nil {
 			break
 		}
-		sp := f.span()
+		if wait := l.s.limit.delay(now); wait > 0 {
+			l.tuner.dry = true // more sessions would not help
+			time.AfterFunc(wait, l.again)
+			break
+		}
+		sp := f.span(l.s.limit.piece(maxRange))
 		seen := l.dialer.seen.look(f.path)
 		if !seen.trusted(f.off+int64(sp.pos+sp.n), now) {
 			// What is not known is asked for before; what is known to be in doubt is alone.
@@ -58,6 +63,13 @@ func (l *lane) take() []byte {
 		l.dataCond.Signal()
 	}
 	return cmds
+}
+
+// again looks for something to send.
+func (l *lane) again() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sendCond.Signal()
 }
 
 // candidate returns the fetch to send something of, if that may be done now.
@@ -150,6 +162,7 @@ func (l *lane) command(cmds []byte, f *fetch, sp span, seen sighting) []byte {
 	l.expects = append(l.expects, expect{kind: expectRange, number: l.number}, expect{kind: expectData, number: l.number})
 	l.open = segment{path: f.path, wire: f.wire, number: l.number, packet: true, look: l.open.look || f.look}
 	f.taken(sp)
+	l.s.limit.pass(sp.n, time.Now())
 	l.queue.class(f).charge(sp.n)
 	if !f.hasMore() {
 		l.dequeue(f)

@@ -24,6 +24,7 @@ type dialer struct {
 
 	late   *lateWrites // of lost sessions
 	seen   versions    // of files
+	limit  rateLimit   // of reads and writes
 	coding coding
 
 	passive   atomic.Bool // use PASV and its address: EPSV's port was refused

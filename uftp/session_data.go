@@ -116,7 +116,10 @@ func (s *session) dialData(addr string) (net.Conn, error) {
 type moved struct {
 	n   atomic.Int64  // bytes so far
 	all *atomic.Int64 // the same of all transfers of the session, if not nil
-	err error         // valid once done is closed
+
+	limit *rateLimit      // of what is written, if not nil
+	life  context.Context // of the session
+	err   error           // valid once done is closed
 	// done is closed by the goroutine that moves the bytes, its last act.
 	done chan struct{}
 }
@@ -124,7 +127,7 @@ type moved struct {
 // start runs move(conn, m) in a goroutine, which wait collects. When it fails,
 // the server is given a moment to say why.
 func (s *session) start(conn net.Conn, move func(net.Conn, *moved) error) *moved {
-	m := &moved{all: &s.progress, done: make(chan struct{})}
+	m := &moved{all: &s.progress, limit: &s.limit, life: s.life, done: make(chan struct{})}
 	go func() {
 		defer close(m.done)
 		if m.err = move(conn, m); m.err != nil {
@@ -186,10 +189,17 @@ func readFull(conn net.Conn, p []byte, stall time.Duration, m *moved) error {
 func writeFull(conn net.Conn, p []byte, stall time.Duration, m *moved) error {
 	const piece = 1 << 20 // what a deadline covers
 	for len(p) > 0 {
+		n := min(piece, len(p))
+		if m.limit != nil {
+			n = m.limit.piece(n)
+			if err := pause(m.life, m.limit.pass(n, time.Now())); err != nil {
+				return err
+			}
+		}
 		if err := conn.SetWriteDeadline(time.Now().Add(stall)); err != nil {
 			return err
 		}
-		n, err := conn.Write(p[:min(piece, len(p))])
+		n, err := conn.Write(p[:n])
 		m.add(n)
 		if err != nil {
 			return err
