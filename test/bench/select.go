@@ -74,9 +74,14 @@ func (o options) plan(l link) []planned {
 				p.subjects = append(p.subjects, s)
 			}
 		}
-		if len(p.subjects) > 0 {
-			plan = append(plan, p)
+		if len(p.subjects) == 0 {
+			continue
 		}
+		// The reference comes along unasked.
+		if _, chosen := p.subjects[len(p.subjects)-1].(local); w.raw == nil && !chosen {
+			p.subjects = append(p.subjects, local{})
+		}
+		plan = append(plan, p)
 	}
 	return plan
 }
@@ -88,20 +93,17 @@ func (o options) subjects(l link, w workload) []subject {
 		return copiers()
 	}
 	all := []subject{product{flags: productFlags()}}
-	if w.raw == nil {
-		all = append(all, local{})
-	}
 	if o.quick {
 		return all
 	}
 	if l.Delay == "" {
-		if w.raw != nil {
-			all = append(all, local{})
-		}
 		all = append(all, memory{})
 	}
 	if l.Delay == "" || l.Name == "40ms" {
 		all = append(all, pyunicore{}, rclone{})
+	}
+	if l.Delay == "" || w.raw == nil {
+		all = append(all, local{})
 	}
 	return all
 }
