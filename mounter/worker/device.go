@@ -98,7 +98,7 @@ func (d *device) write(b []byte) error {
 // writev writes pieces as one reply.
 func (d *device) writev(pieces [][]byte) error {
 	for {
-		if _, err := unix.Writev(d.fd.Int(), pieces); err != syscall.EINTR {
+		if _, err := unix.Writev(d.fd.Int(), pieces); !errors.Is(err, syscall.EINTR) {
 			return err
 		}
 	}
