@@ -12,7 +12,7 @@ import (
 // and scripts that there are.
 func TestFeatures(t *testing.T) {
 	tests := make(map[string]bool)
-	function := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Example)\w+)\(`)
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:

@@ -101,6 +101,9 @@ type gunzipper struct {
 func (g *gunzipper) Read(p []byte) (int, error) {
 	if g.z == nil {
 		z, err := gzip.NewReader(g.from)
+		if errors.Is(err, io.EOF) && !g.open { // there is no stream at all
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
 			return 0, g.ended(err)
 		}
