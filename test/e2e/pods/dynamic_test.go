@@ -131,7 +131,9 @@ func TestSecretPerNamespace(t *testing.T) {
 			} else {
 				n.secret(name, n.server.password(bob, bobPassword))
 			}
-			n.claim("data", n.class(map[string]string{"csi.storage.k8s.io/node-publish-secret-name": name, "onDelete": "delete"}))
+			n.claim("data", n.class(map[string]string{
+				"csi.storage.k8s.io/node-publish-secret-name": name, "onDelete": "delete", "directoryMode": "2775", // bob is another Unix user
+			}))
 			n.start(n.pod("a", "data"))
 			if who == alice {
 				n.do("a", "write", "/data/x", "x")
