@@ -19,8 +19,22 @@ type tuner struct {
 	tries int       // measurements of the trial
 	used  time.Time // when a measurement ended last
 
-	noLanes, noWindow time.Time // when to try these again
+	noLanes, noWindow trialPause
 }
+
+// trialPause is when a kind of trial may be made again.
+type trialPause struct {
+	until  time.Time
+	length time.Duration // of the next one
+}
+
+func (p *trialPause) failed(now time.Time) {
+	p.length = max(p.length, firstTrialPause)
+	p.until = now.Add(p.length)
+	p.length = min(2*p.length, lastTrialPause)
+}
+
+func (p *trialPause) over(now time.Time) bool { return now.After(p.until) }
 
 type trial uint8
 
@@ -36,8 +50,9 @@ const (
 	// maxTries is after how many measurements without gain a trial has failed: a
 	// new connection is slow at first.
 	maxTries = 4
-	// againTime is how long a failed trial is not repeated.
-	againTime = 2 * time.Minute
+	// firstTrialPause and lastTrialPause bound how long a failed trial is not repeated: each
+	// failure doubles it, since the first may be the fault of a busy moment.
+	firstTrialPause, lastTrialPause = 2 * time.Second, 2 * time.Minute
 	// forgetTime is after how long without use what was found out is no longer true.
 	forgetTime  = 5 * time.Minute
 	firstWindow = 2 << 20
@@ -66,20 +81,23 @@ func (t *tuner) arrived(n int, now time.Time, most, active int) {
 			return
 		}
 		if active < t.lanes {
-			t.lanes, t.noLanes = active, now.Add(againTime)
+			t.lanes = active
+			t.noLanes.failed(now)
 			break
 		}
 		// What a lane should bring is its share; a third of it is worth a session.
 		if rate < t.rate*(1+max(0.1, 0.34/float64(t.lanes-1))) && !t.last() {
 			return
 		} else if rate < t.rate*(1+min(0.1, 0.34/float64(t.lanes-1))) {
-			t.lanes, t.noLanes = t.lanes-1, now.Add(againTime)
+			t.lanes--
+			t.noLanes.failed(now)
 		}
 	case moreWindow:
 		if rate < 1.1*t.rate && !t.last() {
 			return
 		} else if rate < 1.1*t.rate {
-			t.window, t.noWindow = t.window/2, now.Add(againTime)
+			t.window /= 2
+			t.noWindow.failed(now)
 		}
 	}
 	t.trial, t.tries, t.rate = noTrial, 0, rate
@@ -95,10 +113,10 @@ func (t *tuner) last() bool {
 // next begins a trial if there is something to try.
 func (t *tuner) next(now time.Time, most int) {
 	switch {
-	case t.lanes < most && now.After(t.noLanes):
+	case t.lanes < most && t.noLanes.over(now):
 		t.trial = moreLanes
 		t.lanes++
-	case t.window < maxWindow && now.After(t.noWindow):
+	case t.window < maxWindow && t.noWindow.over(now):
 		t.trial = moreWindow
 		t.window *= 2
 	}
