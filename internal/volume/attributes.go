@@ -94,6 +94,8 @@ func Attributes() []Attribute {
 			"Hash with which the server's copy of everything written is compared, by the server reading it again, before `fsync` and `close` return."),
 		count("maxSessions", "4", 1, 64, func(s *Spec) *int { return &s.MaxSessions },
 			"Sessions opened at most, for each mount. The server limits them for each user, over all nodes, often to 8 or 16."),
+		size("rateLimit", "0", 0, 1<<50, func(s *Spec) *int64 { return &s.RateLimit },
+			"Bytes read and written per second at most, together, for each mount; 0 is no limit. Not with `encryption`, `compress` or `streams`."),
 		duration("idleTimeout", "1m", time.Second, 24*time.Hour, func(s *Spec) *time.Duration { return &s.IdleTimeout },
 			"After this time without use a session is given back to the server."),
 		duration("ioTimeout", "5m", time.Second, 24*time.Hour, func(s *Spec) *time.Duration { return &s.IOTimeout },

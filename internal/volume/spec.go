@@ -69,6 +69,7 @@ type Spec struct {
 	DirtyLimit   int64         // bytes written and not yet confirmed by the server
 	Verify       string        // "none", "md5" or "sha256": how what was uploaded is compared with the server's copy
 	MaxSessions  int           // sessions opened at most, within the server's limit
+	RateLimit    int64         // bytes read and written per second at most, 0 for no limit
 	IdleTimeout  time.Duration // after which unused sessions are given back
 	IOTimeout    time.Duration // after which an operation that waits for the server fails
 

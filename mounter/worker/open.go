@@ -78,6 +78,7 @@ func clientConfig(spec volume.Spec, access uftp.Access, log *slog.Logger) (uftp.
 		IOTimeout:     spec.IOTimeout,
 		Compress:      spec.Compress,
 		Streams:       spec.Streams,
+		RateLimit:     spec.RateLimit,
 		Logger:        log,
 	}
 	if spec.Encrypted() {
