@@ -18,8 +18,7 @@ import (
 
 // memoryHeadroom is what the heap may have beside the data that is not uploaded,
 // in bytes: the garbage collector works harder as that nears. The cache is
-// outside the heap. With the program itself, half as much, a worker stays within
-// 48 MiB of what its volume allows it.
+// outside the heap, and so is the program itself, which is some 30 MiB more.
 const memoryHeadroom = 30 << 20
 
 // FileSystem is what a worker serves: [fusefs.FS].
