@@ -129,6 +129,45 @@ func TestUnlinkOpen(t *testing.T) {
 	eventually(t, "nodes forgotten", func() bool { return m.fs.Stats().Handles == 0 && m.fs.Stats().Spool.Files == 0 })
 }
 
+// TestCloseDuringUnlink: a file whose last handle goes while it gets a hidden
+// name is removed, too.
+func TestCloseDuringUnlink(t *testing.T) {
+	hook := &renameHook{begun: make(chan struct{}), goOn: make(chan struct{})}
+	m := mountDir(t, func(cfg *fusefs.Config) {
+		hook.Remote = cfg.Remote
+		cfg.Remote = hook
+	})
+	f := openFile(t, m.path("f"), os.O_RDWR|os.O_CREATE)
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	removed := make(chan error, 1)
+	go func() { removed <- os.Remove(m.path("f")) }()
+	<-hook.begun
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "handle closed", func() bool { return m.fs.Stats().Handles == 0 })
+	close(hook.goOn)
+	if err := <-removed; err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "hidden file removed", func() bool { return len(names(t, m.root)) == 0 })
+	eventually(t, "node forgotten", func() bool { return m.fs.Stats().Nodes == 1 })
+}
+
+// renameHook holds a rename up before it reaches the server.
+type renameHook struct {
+	fusefs.Remote
+	begun, goOn chan struct{}
+}
+
+func (r *renameHook) Rename(ctx context.Context, from, to string) error {
+	close(r.begun)
+	<-r.goOn
+	return r.Remote.Rename(ctx, from, to)
+}
+
 // TestRmdirForeign keeps hidden files where they are if the directory is not
 // empty otherwise.
 func TestRmdirForeign(t *testing.T) {

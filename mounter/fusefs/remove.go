@@ -135,6 +135,10 @@ func (fs *FS) hide(ctx context.Context, dir, n *node) error {
 		return err
 	}
 	fs.tree.move(n, dir, name, Hidden)
+	if opens, _ := fs.tree.status(n); opens == 0 {
+		fs.back.mark(fs, n) // its last handle was closed meanwhile, and saw no hidden file
+		fs.back.hurry(n)
+	}
 	fs.changed(dir)
 	return nil
 }

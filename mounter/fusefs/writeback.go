@@ -72,6 +72,16 @@ func (b *writeback) mark(fs *FS, n *node) {
 	}
 }
 
+// hurry makes what is to be done for n due now.
+func (b *writeback) hurry(n *node) {
+	b.mu.Lock()
+	if j := b.jobs[n]; j != nil {
+		j.since = time.Time{}
+	}
+	b.mu.Unlock()
+	b.kick()
+}
+
 // press counts writers that wait for room.
 func (b *writeback) press(by int) {
 	b.mu.Lock()
