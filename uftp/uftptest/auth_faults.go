@@ -32,6 +32,10 @@ type AuthFault struct {
 	Port int
 	// Secret replaces the true one-time password in the answer.
 	Secret string
+
+	// Cut ends the download of a shared file over HTTPS after as many bytes, or
+	// drops the rest of an upload.
+	Cut int64
 }
 
 // replies reports whether the request goes no further than f.

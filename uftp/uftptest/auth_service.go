@@ -118,6 +118,7 @@ func (a *authService) routes() http.Handler {
 	handle("POST", "/rest/auth/{server}", "application/json", "application/json", a.login)
 	if a.cfg.Sharing {
 		a.routeShares(handle)
+		a.routeSharesHTTP(mux)
 	}
 	mux.HandleFunc("POST /oauth/token", a.oauthToken)
 	return mux
@@ -127,7 +128,9 @@ func (a *authService) routes() http.Handler {
 // request may weigh.
 func (a *authService) withFaults(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+		if r.Method != http.MethodPut { // of files
+			r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+		}
 		a.journal.count(func(s *AuthStats) { s.Requests++ })
 		f := a.faults.next(r.URL.Path)
 		if f.show(w, r) {
