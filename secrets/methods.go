@@ -76,7 +76,7 @@ func methods() []method {
 		},
 		{
 			selector: keyAnonymous,
-			help:     "`true`: no credential at all, for servers that want none.",
+			help:     "`true`: no credential at all, for what is shared with everybody (an `authURL` with `/rest/access/NAME`).",
 			make: func(v values) (uftp.Credential, error) {
 				if v.text(keyAnonymous) != "true" {
 					return nil, errors.New(`key "anonymous" must be true, or absent`)

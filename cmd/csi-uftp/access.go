@@ -192,6 +192,8 @@ func (f *remoteFlags) caBundle() ([]byte, error) {
 	return pem, nil
 }
 
+var errNoCredential = fmt.Errorf("%w: no credential given", uftp.ErrAuth)
+
 // credential chooses one as helpCredentials says.
 func (a *app) credential(u uftpfs.URL, f *remoteFlags) (uftp.Credential, error) {
 	if name, password, ok := strings.Cut(f.user, ":"); ok { // as other UFTP clients have it
@@ -231,7 +233,7 @@ func (a *app) credential(u uftpfs.URL, f *remoteFlags) (uftp.Credential, error) 
 	case f.user == "" && u.User == "" && os.Getenv(envToken) != "":
 		return uftp.TokenEnv{Name: envToken}, nil
 	case user == "":
-		return nil, fmt.Errorf("%w: no credential given", uftp.ErrAuth)
+		return nil, errNoCredential
 	}
 	password, err := a.secret(secret, "Password of "+user+": ")
 	return uftp.UsernamePassword{Username: user, Password: password}, err

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/csi-uftp/csi-uftp/internal/volume"
+	"github.com/csi-uftp/csi-uftp/uftp"
 	"github.com/csi-uftp/csi-uftp/uftp/transfer"
 )
 
@@ -71,12 +72,18 @@ same command goes on where it ended: what was copied of a big file is kept besid
 the target in .uftp-part-…, and --resume skips files that are there.
 
 A file that cannot be copied does not stop the others: it is reported, and the
-exit code is 9.`,
+exit code is 9.
+
+The https:// URL of a share (see "csi-uftp share ls") is a source or a target too,
+with the path of a file behind it if a directory is shared. One file is copied,
+through the auth server; nobody needs a credential for what is shared with
+everybody. An upload that fails may leave a part of the file there.`,
 		Example: `  csi-uftp cp -r -p juelich:run1 /scratch/run1
   csi-uftp cp 'juelich:run1/*.h5' juelich:run2/log.txt .
   csi-uftp cp --parallel 8 --checksum big.tar uftp://uftp.example.org:9000/rest/auth/TEST:/data/
   tar -c results | csi-uftp cp - juelich:results.tar
-  csi-uftp cp -B 0-1M juelich:big.dat head.dat`,
+  csi-uftp cp -B 0-1M juelich:big.dat head.dat
+  csi-uftp cp https://uftp.example.org:9000/rest/access/TEST/3f2a/run1.h5 .`,
 		Args: minimumArgs("SOURCE", "TARGET"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.cp(cmd.Context(), args, &f)
@@ -242,6 +249,9 @@ func (a *app) cp(ctx context.Context, args []string, f *copyFlags) error {
 		return usageErrorf("--in-place goes with --bytes")
 	case f.resume && f.noClobber:
 		return usageErrorf("--resume and --no-clobber exclude each other")
+	}
+	if slices.ContainsFunc(args, uftp.IsShareHTTPURL) {
+		return a.cpShare(ctx, args, f, span)
 	}
 	if f.archive {
 		return a.cpArchive(ctx, args, f)
