@@ -38,8 +38,10 @@ func TestLateWrites(t *testing.T) {
 			t.Cleanup(network.close)
 			c := open(t, s, func(c *uftp.Config) { c.IOTimeout, c.Dial = tt.ioTimeout, network.dial })
 			uftp.SetLateTime(c, tt.lateTime)
-			check(t, c.Connect(t.Context()))
 			older, newer := pattern(100<<10, 40), pattern(100<<10, 41)
+			// So far away that all is sent before an answer comes: what moves while the
+			// client waits for one makes it wait for longer.
+			s.Faults().SetLink(uftptest.Link{Delay: 10 * time.Millisecond})
 			s.Faults().Inject(1, uftptest.Fault{Verb: "STOR", Transfer: true, After: 1000, Delay: tt.late})
 
 			ctx, cancel := context.WithCancel(t.Context())
