@@ -63,8 +63,12 @@ func (c *crashing) Chmod(ctx context.Context, p string, m fs.FileMode) error {
 	return c.change(func() error { return c.remote.Chmod(ctx, p, m) })
 }
 
-func (c *crashing) Create(ctx context.Context, p string) error {
-	return c.change(func() error { return c.remote.Create(ctx, p) })
+func (c *crashing) Create(ctx context.Context, p string) (info uftp.Info, err error) {
+	err = c.change(func() error {
+		info, err = c.remote.Create(ctx, p)
+		return err
+	})
+	return info, err
 }
 
 func (c *crashing) WriteAt(ctx context.Context, p string, b []byte, off int64) (n int, err error) {

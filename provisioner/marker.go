@@ -76,7 +76,7 @@ func writeMarker(ctx context.Context, r remote, id volumeID, m marker) error {
 		return fmt.Errorf("encode marker: %w", err)
 	}
 	tmp := id.marker() + ".tmp"
-	if err := r.Create(ctx, tmp); err != nil { // also empties what a crash left
+	if _, err := r.Create(ctx, tmp); err != nil { // also empties what a crash left
 		return err
 	}
 	if _, err := r.WriteAt(ctx, tmp, append(data, '\n'), 0); err != nil {

@@ -24,7 +24,7 @@ type remote interface {
 	Remove(ctx context.Context, path string) error
 	Rename(ctx context.Context, from, to string) error
 	Chmod(ctx context.Context, path string, mode fs.FileMode) error
-	Create(ctx context.Context, path string) error
+	Create(ctx context.Context, path string) (uftp.Info, error)
 	ReadAt(ctx context.Context, path string, p []byte, off int64) (int, error)
 	WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error)
 	Close() error

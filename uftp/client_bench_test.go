@@ -94,7 +94,7 @@ func BenchmarkSmallFile(b *testing.B) {
 			if _, err := c.Stat(b.Context(), name); !errors.Is(err, fs.ErrNotExist) {
 				b.Fatal(err)
 			}
-			if err := c.Create(b.Context(), name); err != nil {
+			if _, err := c.Create(b.Context(), name); err != nil {
 				b.Fatal(err)
 			}
 			if _, err := c.WriteAt(b.Context(), name, p, 0); err != nil {

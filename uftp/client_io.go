@@ -91,22 +91,33 @@ func checkRange(path string, n int, off int64) (string, error) {
 	return cleanPath(path)
 }
 
-// Create makes an empty file, or an existing file empty.
-func (c *Client) Create(ctx context.Context, path string) error {
+// Create makes an empty file, or an existing file empty, and returns what it is
+// then. One round trip where there is a data connection.
+func (c *Client) Create(ctx context.Context, path string) (Info, error) {
 	p, err := cleanPath(path)
 	if err != nil {
-		return wrapError("create", path, err)
+		return Info{}, wrapError("create", path, err)
 	}
+	var info Info
 	op := operation{name: "create", path: path, data: true, writes: true, fills: p, settled: func(s *session) (bool, error) {
-		i, _, err := s.stat(p)
-		return absent(err, err == nil && !i.IsDir() && i.Size == 0, false)
+		info, _, err = s.stat(p)
+		return absent(err, err == nil && !info.IsDir() && info.Size == 0, false)
 	}}
-	return c.do(ctx, op, func(s *session) error {
-		if s.codec != nil {
-			return s.createCoded(p)
+	err = c.do(ctx, op, func(s *session) (err error) {
+		if s.codec == nil {
+			info, err = s.create(p)
+			return err
 		}
-		return s.create(p)
+		if err := s.createCoded(p); err != nil {
+			return err
+		}
+		info, _, err = s.stat(p)
+		return err
 	})
+	if err == nil {
+		c.dialer.seen.note(p, versionOf(info))
+	}
+	return info, err
 }
 
 // Hash returns the hash, in lower-case hex, of n bytes at off as the server

@@ -94,7 +94,7 @@ func (r remoteCopy) check() error {
 func (r remoteCopy) copy(ctx context.Context, tmp string, info Info) error {
 	// An empty file first: the size of a name that is not there cannot be watched,
 	// and what cannot be made is known at once.
-	if err := r.to.Create(ctx, tmp); err != nil {
+	if _, err := r.to.Create(ctx, tmp); err != nil {
 		return err
 	}
 	if info.Size == 0 {

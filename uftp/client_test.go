@@ -149,7 +149,7 @@ func testOperations(t *testing.T, s *uftptest.Server, options ...func(*uftp.Conf
 		check(t, c.Mkdir(ctx, "dir"))
 		wantErr(t, c.Mkdir(ctx, "dir"), fs.ErrExist, syscall.EEXIST)
 		wantErr(t, c.Mkdir(ctx, "no/dir"), fs.ErrNotExist)
-		check(t, c.Create(ctx, "dir/file"))
+		ok[uftp.Info](t)(c.Create(ctx, "dir/file"))
 		wantErr(t, c.Rmdir(ctx, "dir"), syscall.ENOTEMPTY)
 		wantErr(t, c.Rmdir(ctx, "dir/file"), syscall.ENOTDIR)
 		wantErr(t, c.Remove(ctx, "dir"), syscall.EISDIR)
@@ -256,13 +256,16 @@ func testOperations(t *testing.T, s *uftptest.Server, options ...func(*uftp.Conf
 				t.Fatalf("wrong content after write of %d at %d", w.n, w.off)
 			}
 		}
-		check(t, c.Create(ctx, "written"))
+		if i := ok[uftp.Info](t)(c.Create(ctx, "written")); i.Size != 0 || i.Name != "written" || i.Mode&0o600 != 0o600 || i.ModTime.IsZero() {
+			t.Errorf("created: %+v", i)
+		}
 		if got := local(t, s, "written"); len(got) != 0 {
 			t.Errorf("%d bytes after Create", len(got))
 		}
 		_, err := c.WriteAt(ctx, "no/file", []byte("x"), 0)
 		wantErr(t, err, fs.ErrNotExist)
-		wantErr(t, c.Create(ctx, "no/file"), fs.ErrNotExist)
+		_, err = c.Create(ctx, "no/file")
+		wantErr(t, err, fs.ErrNotExist)
 		check(t, c.Mkdir(ctx, "writedir"))
 		_, err = c.WriteAt(ctx, "writedir", []byte("x"), 0)
 		wantErr(t, err, syscall.EISDIR)
@@ -395,7 +398,7 @@ func TestReadOnly(t *testing.T) {
 		"rmdir":    func() error { return c.Rmdir(ctx, "d") },
 		"remove":   func() error { return c.Remove(ctx, "f") },
 		"rename":   func() error { return c.Rename(ctx, "f", "g") },
-		"create":   func() error { return c.Create(ctx, "f") },
+		"create":   func() error { _, err := c.Create(ctx, "f"); return err },
 		"truncate": func() error { return c.Truncate(ctx, "f", 0) },
 		"chmod":    func() error { return c.Chmod(ctx, "f", 0o600) },
 		"chtimes":  func() error { return c.Chtimes(ctx, "f", time.Now()) },

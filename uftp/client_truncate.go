@@ -37,7 +37,7 @@ func (c *Client) Truncate(ctx context.Context, path string, size int64) error {
 		err = syscall.EISDIR
 	case size == info.Size:
 	case size == 0:
-		err = c.Create(ctx, path)
+		_, err = c.Create(ctx, path)
 	case size > info.Size:
 		_, err = c.WriteAt(ctx, path, []byte{0}, size-1)
 	default:
@@ -62,7 +62,7 @@ func renameOp(op, path string, err error) error {
 func (c *Client) shrink(ctx context.Context, p string, info Info, size int64) (err error) {
 	dir, _ := parent(p)
 	tmp := child(dir, tempName())
-	if err := c.Create(ctx, tmp); err != nil {
+	if _, err := c.Create(ctx, tmp); err != nil {
 		return err
 	}
 	defer func() {

@@ -60,7 +60,7 @@ func TestFaultsAreSurvived(t *testing.T) {
 		}},
 		{"create", "EPSV RANG ALLO STOR", func(t *testing.T, c *uftp.Client, s *uftptest.Server, dir string) error {
 			s.WriteFile(t, dir+"/c", data)
-			err := c.Create(t.Context(), dir+"/c")
+			_, err := c.Create(t.Context(), dir+"/c")
 			if n := len(local(t, s, dir+"/c")); err == nil && n != 0 {
 				err = fmt.Errorf("%d bytes", n)
 			}

@@ -108,7 +108,7 @@ func TestNames(t *testing.T) {
 				if err := c.Mkdir(ctx, from); err != nil {
 					t.Errorf("mkdir %q: %v", from, err)
 				}
-				if err := c.Create(ctx, from+"/ f "); err != nil {
+				if _, err := c.Create(ctx, from+"/ f "); err != nil {
 					t.Errorf("%d create in %q: %v", k, from, err)
 				}
 				if l, err := c.List(ctx, from); err != nil || len(l) != 1 || l[0].Name != " f " {

@@ -18,34 +18,40 @@ import (
 // what we may do, MLST for the mode, in one packet. The server closes the data
 // connection when an MLST fails.
 func (s *session) stat(path string) (Info, facts, error) {
-	w := wirePath(path)
-	r, err := s.exchange("STAT F "+w, "MLST "+w)
+	r, err := s.exchange(statCommands(path)...)
 	if err != nil {
 		return Info{}, facts{}, err
 	}
-	if r[1].code != 250 {
+	return s.described(path, r[0], r[1])
+}
+
+func statCommands(path string) []string {
+	w := wirePath(path)
+	return []string{"STAT F " + w, "MLST " + w}
+}
+
+// described returns what the replies to statCommands say.
+func (s *session) described(path string, stat, mlst reply) (Info, facts, error) {
+	if mlst.code != 250 {
 		s.dropData()
 	}
-	if err := r[0].want(211); err != nil {
+	i, err := infoOf(stat)
+	if err != nil {
 		return Info{}, facts{}, err
-	}
-	i, ok := statInfo(r[0])
-	if !ok {
-		return Info{}, facts{}, fmt.Errorf("%w: not a STAT reply: %.200q", ErrProtocol, r[0].body)
 	}
 	i.Name = baseName(path)
 	var f facts
-	switch err := r[1].want(250); {
-	case err == nil && len(r[1].body) == 1:
-		f, ok = parseFacts(strings.TrimPrefix(r[1].body[0], " "))
-		if !ok {
-			return Info{}, facts{}, fmt.Errorf("%w: not an MLST reply: %.200q", ErrProtocol, r[1].body)
+	switch err := mlst.want(250); {
+	case err == nil && len(mlst.body) == 1:
+		ok := false
+		if f, ok = parseFacts(strings.TrimPrefix(mlst.body[0], " ")); !ok {
+			return Info{}, facts{}, fmt.Errorf("%w: not an MLST reply: %.200q", ErrProtocol, mlst.body)
 		}
 	case err == nil:
-		return Info{}, facts{}, fmt.Errorf("%w: MLST reply of %d lines", ErrProtocol, len(r[1].body))
+		return Info{}, facts{}, fmt.Errorf("%w: MLST reply of %d lines", ErrProtocol, len(mlst.body))
 	case !isRefusal(err):
 		return Info{}, facts{}, err
-	case r[1].code == 550: // gone between the two
+	case mlst.code == 550: // gone between the two
 		return Info{}, facts{}, err
 	}
 	return i.withFacts(f), f, nil

@@ -260,11 +260,12 @@ func statInfo(r reply) (Info, bool) {
 	return parseStatLine(r.body[0])
 }
 
-// create makes an empty file, or an existing one empty.
-func (s *session) create(path string) error {
+// create makes an empty file, or an existing one empty, and tells what it is
+// then.
+func (s *session) create(path string) (Info, error) {
 	s.setPhase(storing)
-	if _, err := s.transfer(noRange, "ALLO 0", "STOR "+wirePath(path)); err != nil {
-		return err
+	if _, err := s.transfer(append([]string{noRange, "ALLO 0", "STOR " + wirePath(path)}, statCommands(path)...)...); err != nil {
+		return Info{}, err
 	}
 	s.unsettled = path
 	var first error
@@ -272,7 +273,7 @@ func (s *session) create(path string) error {
 	for _, code := range []int{350, 200, 150} {
 		var err error
 		if stor, err = s.ctl.readReply(); err != nil {
-			return err
+			return Info{}, err
 		}
 		if err := stor.want(code); err != nil && first == nil {
 			first = err
@@ -280,19 +281,29 @@ func (s *session) create(path string) error {
 	}
 	if first != nil && stor.code == 150 {
 		// Which file it empties is anyone's guess: no refusal, which would keep the session.
-		return fmt.Errorf("%w: %s", ErrProtocol, first.Error())
+		return Info{}, fmt.Errorf("%w: %s", ErrProtocol, first.Error())
 	}
-	if first != nil {
-		// Nothing was sent: the data connection is as good as before.
-		return first
-	}
-	end, err := s.ctl.readReply()
+	if first == nil {
+		end, err := s.ctl.readReply()
+		if err != nil {
+			return Info{}, err
+		}
+		first = end.want(226)
+		if first != nil || !s.keepAlive {
+			s.dropData()
+		}
+	} // else nothing was sent: the data connection is as good as before
+	stat, err := s.ctl.readReply()
 	if err != nil {
-		return err
+		return Info{}, err
 	}
-	err = end.want(226)
-	if err != nil || !s.keepAlive {
-		s.dropData()
+	mlst, err := s.ctl.readReply()
+	if err != nil {
+		return Info{}, err
 	}
-	return err
+	info, _, err := s.described(path, stat, mlst)
+	if first != nil {
+		err = first
+	}
+	return info, err
 }

@@ -94,11 +94,16 @@ func (fs *FS) Mknod(interrupt <-chan struct{}, in *fuse.MknodIn, name string, ou
 func (fs *FS) Mkdir(interrupt <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
 	ctx, done := fs.request(interrupt)
 	defer done()
-	return fs.make(ctx, "mkdir", in.NodeId, name, in.Mode, fs.server.Mkdir, out)
+	return fs.make(ctx, "mkdir", in.NodeId, name, in.Mode, func(ctx context.Context, path string) (uftp.Info, error) {
+		if err := fs.server.Mkdir(ctx, path); err != nil {
+			return uftp.Info{}, err
+		}
+		return fs.server.Stat(ctx, path)
+	}, out)
 }
 
 // make makes something new by f.
-func (fs *FS) make(ctx context.Context, op string, parent uint64, name string, mode uint32, f func(context.Context, string) error, out *fuse.EntryOut) fuse.Status {
+func (fs *FS) make(ctx context.Context, op string, parent uint64, name string, mode uint32, f func(context.Context, string) (uftp.Info, error), out *fuse.EntryOut) fuse.Status {
 	n, err := func() (*node, error) {
 		dir, release, err := fs.changeEntries(ctx, parent, name)
 		if err != nil {
@@ -150,22 +155,19 @@ func (fs *FS) changeEntries(ctx context.Context, parent uint64, name string) (di
 // makeEntry makes something new on the server, with mode, and returns its node,
 // counted. The caller holds dir's entries gate exclusively and knows the name to
 // be free.
-func (fs *FS) makeEntry(dir *node, name string, mode uint32, f func(context.Context, string) error) (*node, error) {
+func (fs *FS) makeEntry(dir *node, name string, mode uint32, f func(context.Context, string) (uftp.Info, error)) (*node, error) {
 	ctx := fs.ctx // to the end, whatever the caller does
 	path, ok := fs.tree.path(dir)
 	if !ok {
 		return nil, errStale
 	}
 	path = join(path, name)
-	if err := f(ctx, path); err != nil {
-		return nil, err
-	}
+	info, err := f(ctx, path)
 	fs.changed(dir)
-	tick := fs.tick()
-	info, err := fs.server.Stat(ctx, path)
 	if err != nil {
 		return nil, err
 	}
+	tick := fs.tick()
 	fs.setMode(ctx, path, &info, mode)
 	n, isNew, err := fs.tree.enter(dir, name, info, tick, time.Now())
 	if err == nil && !isNew {

@@ -275,7 +275,7 @@ func TestShown(t *testing.T) {
 			r.remote.setFault(nil)
 			ctx := t.Context()
 			for _, f := range []func() error{
-				func() error { return r.remote.Create(ctx, "f") },
+				func() error { _, err := r.remote.Create(ctx, "f"); return err },
 				func() error { return r.remote.Chmod(ctx, "f", 0o640) },
 				func() error { return r.remote.Mkdir(ctx, "d") },
 				func() error { return r.remote.Chmod(ctx, "d", 0o750) },

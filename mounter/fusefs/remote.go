@@ -16,7 +16,7 @@ type Remote interface {
 	Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info, err error)
 	WriteRanges(ctx context.Context, path string, parts []uftp.WriteRange) (after uftp.Info, err error)
 	Hash(ctx context.Context, path, algo string, off, n int64) (string, error)
-	Create(ctx context.Context, path string) error
+	Create(ctx context.Context, path string) (uftp.Info, error)
 	Truncate(ctx context.Context, path string, size int64) error
 	Mkdir(ctx context.Context, path string) error
 	Rmdir(ctx context.Context, path string) error
@@ -68,8 +68,8 @@ func (b bounded) Hash(ctx context.Context, path, algo string, off, n int64) (str
 	return call(ctx, b, func(ctx context.Context) (string, error) { return b.remote.Hash(ctx, path, algo, off, n) })
 }
 
-func (b bounded) Create(ctx context.Context, path string) error {
-	return b.do(ctx, func(ctx context.Context) error { return b.remote.Create(ctx, path) })
+func (b bounded) Create(ctx context.Context, path string) (uftp.Info, error) {
+	return call(ctx, b, func(ctx context.Context) (uftp.Info, error) { return b.remote.Create(ctx, path) })
 }
 
 func (b bounded) Truncate(ctx context.Context, path string, size int64) error {

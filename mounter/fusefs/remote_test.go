@@ -201,19 +201,22 @@ func (r *dirRemote) Hash(ctx context.Context, path, algo string, off, n int64) (
 	return "", &uftp.Error{Op: "hash", Path: path, Err: errors.ErrUnsupported}
 }
 
-func (r *dirRemote) Create(ctx context.Context, path string) error {
+func (r *dirRemote) Create(ctx context.Context, path string) (uftp.Info, error) {
 	p, err := r.local(ctx, "create", path)
 	if err == nil {
 		err = need(p, 0o200)
 	}
 	if err != nil {
-		return remoteError("create", path, err)
+		return uftp.Info{}, remoteError("create", path, err)
 	}
 	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err == nil {
 		err = f.Close()
 	}
-	return remoteError("create", path, err)
+	if err != nil {
+		return uftp.Info{}, remoteError("create", path, err)
+	}
+	return r.Stat(ctx, path)
 }
 
 func (r *dirRemote) Truncate(ctx context.Context, path string, size int64) error {

@@ -30,13 +30,16 @@ func (fs *FS) truncate(ctx context.Context, n *node, path string, size int64) er
 	if err := fs.verify(ctx, n, path); err != nil {
 		return err
 	}
-	return fs.change(ctx, n, path, func() (*uftp.Info, error) {
-		return nil, fs.withWriteMode(ctx, n, path, func() error {
-			if size == 0 { // also if it is empty: it gets another time
-				return fs.server.Create(ctx, path)
+	return fs.change(ctx, n, path, func() (known *uftp.Info, err error) {
+		err = fs.withWriteMode(ctx, n, path, func() error {
+			if size > 0 {
+				return fs.server.Truncate(ctx, path, size)
 			}
-			return fs.server.Truncate(ctx, path, size)
+			info, err := fs.server.Create(ctx, path) // also if it is empty: it gets another time
+			known = &info
+			return err
 		})
+		return known, err
 	}, func(_, after uftp.Info) error {
 		if after.Size != size {
 			return fmt.Errorf("server has %d bytes after truncation to %d: %w", after.Size, size, io.ErrShortWrite)

@@ -30,7 +30,8 @@ func (p *remotePart) Size() int64 { return p.size }
 func (p *remotePart) WriteAt(ctx context.Context, b []byte, off int64) error {
 	p.exists.Store(true)
 	if len(b) == 0 {
-		return p.c.Create(ctx, p.path)
+		_, err := p.c.Create(ctx, p.path)
+		return err
 	}
 	n, err := p.c.WriteAt(ctx, p.path, b, off)
 	if off == 0 && p.size == 0 {

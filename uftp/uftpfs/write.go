@@ -54,7 +54,7 @@ func errIsAbout(err error) bool {
 
 // make makes an empty file.
 func (f *FS) make(p string, perm fs.FileMode) (uftp.Info, error) {
-	if err := f.client.Create(f.ctx, p); err != nil {
+	if _, err := f.client.Create(f.ctx, p); err != nil {
 		return uftp.Info{}, err
 	}
 	if perm != 0 {
@@ -79,8 +79,7 @@ func (f *FS) existing(p string, info uftp.Info, flag int) (uftp.Info, error) {
 		writes && info.Access&2 == 0:
 		return info, fs.ErrPermission
 	case writes && flag&os.O_TRUNC != 0 && info.Size > 0:
-		info.Size = 0
-		return info, f.client.Create(f.ctx, p)
+		return f.client.Create(f.ctx, p)
 	}
 	return info, nil
 }
