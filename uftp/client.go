@@ -113,7 +113,8 @@ type Client struct {
 	pool    *pool
 	engine  *engine
 	retries atomic.Int64
-	zone    atomic.Int64 // seconds the server's local time was ahead of UTC when last seen
+	zone    atomic.Int64  // seconds the server's local time was ahead of UTC when last seen
+	asking  chan struct{} // full while somebody asks for a one-time password
 
 	mu        sync.Mutex // guards the following
 	access    *Access    // behind pointers, since fmt follows one for verbs that do not fit
@@ -172,7 +173,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	access := cfg.Access
 	cfg.Access = Access{}
-	c := &Client{cfg: cfg, access: &access}
+	c := &Client{cfg: cfg, access: &access, asking: make(chan struct{}, 1)}
 	c.dialer = &dialer{dial: cfg.Dial, timeout: cfg.DialTimeout, stall: cfg.IOTimeout / 4, linger: finishTime, late: newLateWrites(), coding: coding}
 	if cfg.Login != nil {
 		l := *cfg.Login
@@ -195,10 +196,12 @@ func (c *Client) Connect(ctx context.Context) error {
 	if err != nil {
 		return wrapError(opConnect, c.cfg.BaseDir, err)
 	}
-	err = s.run(ctx, func() error {
-		_, err := s.epoch(".")
-		return err
-	})
+	if !s.fresh {
+		err = s.run(ctx, func() error {
+			_, err := s.epoch(".")
+			return err
+		})
+	}
 	c.pool.release(s)
 	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		// An old session that had died unnoticed. Once more, on a new one.
@@ -245,6 +248,10 @@ type ClientStats struct {
 	BytesInFlight int64 // asked for that have not come
 	Window        int   // bytes that may be on their way in a lane, as of lately
 }
+
+// RoundTrip is the shortest time that the server took to answer so far, which is
+// what the way there and back takes; 0 if nothing was asked yet.
+func (c *Client) RoundTrip() time.Duration { return c.dialer.trip.get() }
 
 // Stats returns a snapshot.
 func (c *Client) Stats() ClientStats {

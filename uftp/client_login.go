@@ -27,36 +27,37 @@ const (
 	maxMisses = 3
 )
 
-// openSession is the pool's way to a new session: with the one-time password we
-// have, or with a new one if there is none or it has died. The pool makes one
-// call at a time.
-func (c *Client) openSession(ctx context.Context) (*session, error) {
+// openSession is the pool's way to a new session, with a data connection if that
+// is of use: with the one-time password we have, or with a new one if there is
+// none or it has died. The pool makes several calls at a time while it holds a
+// session.
+func (c *Client) openSession(ctx context.Context, data bool) (*session, error) {
 	l, fresh, err := c.password(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.logIn(ctx, l)
+	s, err := c.logIn(ctx, l, data)
 	if !errors.Is(err, errPassword) || fresh {
 		return s, err
 	}
 	if c.cfg.Login != nil {
 		return nil, fmt.Errorf("%w, and this client has no credentials to get another", errPassword)
 	}
-	c.forget()
+	c.forget(l)
 	if l, _, err = c.password(ctx); err != nil {
 		return nil, err
 	}
-	return c.logIn(ctx, l)
+	return c.logIn(ctx, l, data)
 }
 
 // logIn opens a session. A session that ends right after login means that there
 // is no base directory, or that the server went down just then: try again to
 // tell them apart.
-func (c *Client) logIn(ctx context.Context, l Login) (*session, error) {
-	s, err := c.dialer.login(ctx, l)
+func (c *Client) logIn(ctx context.Context, l Login, data bool) (*session, error) {
+	s, err := c.dialer.login(ctx, l, data)
 	if errors.Is(err, errNoBase) {
 		var again error
-		if s, again = c.dialer.login(ctx, l); !errors.Is(again, ErrBusy) && !errors.Is(again, errPassword) {
+		if s, again = c.dialer.login(ctx, l, data); !errors.Is(again, ErrBusy) && !errors.Is(again, errPassword) {
 			err = again
 		}
 	}
@@ -78,8 +79,15 @@ func (c *Client) logIn(ctx context.Context, l Login) (*session, error) {
 	return s, err
 }
 
-// password returns the one-time password we have, or a fresh one.
+// password returns the one-time password we have, or a fresh one, which one
+// caller asks for and the others wait for.
 func (c *Client) password(ctx context.Context) (l Login, fresh bool, err error) {
+	select {
+	case c.asking <- struct{}{}:
+		defer func() { <-c.asking }()
+	case <-ctx.Done():
+		return Login{}, false, ctx.Err()
+	}
 	c.mu.Lock()
 	if old := c.login; old != nil &&
 		(c.cfg.Login != nil || !c.pool.empty() || c.logins > 0 || time.Since(c.loginTime) < passwordLife) {
@@ -122,9 +130,11 @@ func (c *Client) authTime() time.Duration {
 	return cmp.Or(c.cfg.HTTPTimeout, min(defaultHTTPTimeout, max(c.cfg.IOTimeout/2, minAuthTime)))
 }
 
-// forget drops the one-time password.
-func (c *Client) forget() {
+// forget drops a one-time password, unless there is another one by now.
+func (c *Client) forget(l Login) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.login = nil
+	if c.login != nil && c.login.Password == l.Password {
+		c.login = nil
+	}
 }

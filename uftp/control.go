@@ -41,16 +41,18 @@ type control struct {
 	br    *bufio.Reader
 	stall time.Duration
 	trips *atomic.Int64 // round trips of all sessions of the client
+	trip  *shortest     // of them, once the session is open
 
 	progress *atomic.Int64 // bytes of the session's data connection: while they move, a reply may take its time
 
-	waiting bool   // something was written since the last wait
-	sent    bool   // something was written since the operation began
-	broken  bool   // the connection failed: it did not just end, or keep silent
-	midLine bool   // Read returned part of a line
-	code    string // first three bytes of the line Read returned last
-	crlf    bool   // the greeting ended in CR LF, and so do all lines
-	allowed int    // bytes Read may still return in this call of the library
+	waiting bool      // something was written since the last wait
+	written time.Time // when that was
+	sent    bool      // something was written since the operation began
+	broken  bool      // the connection failed: it did not just end, or keep silent
+	midLine bool      // Read returned part of a line
+	code    string    // first three bytes of the line Read returned last
+	crlf    bool      // the greeting ended in CR LF, and so do all lines
+	allowed int       // bytes Read may still return in this call of the library
 }
 
 func newControl(conn net.Conn, stall time.Duration, trips *atomic.Int64) *control {
@@ -59,12 +61,28 @@ func newControl(conn net.Conn, stall time.Duration, trips *atomic.Int64) *contro
 	return c
 }
 
+// shortest is the shortest of some durations. The zero value has seen none; nil
+// takes none. It is safe for concurrent use.
+type shortest struct{ d atomic.Int64 }
+
+func (s *shortest) note(d time.Duration) {
+	for s != nil {
+		old := s.d.Load()
+		if old > 0 && old <= int64(d) || s.d.CompareAndSwap(old, int64(d)) {
+			return
+		}
+	}
+}
+
+func (s *shortest) get() time.Duration { return time.Duration(s.d.Load()) }
+
 // waiter is where a control blocks.
 type waiter struct{ c *control }
 
 func (w waiter) Read(p []byte) (int, error) {
 	c := w.c
-	if c.waiting {
+	waited := c.waiting
+	if waited {
 		c.waiting = false
 		c.trips.Add(1)
 	}
@@ -77,6 +95,9 @@ func (w waiter) Read(p []byte) (int, error) {
 		n, err := c.Conn.Read(p)
 		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.moved() != before {
 			continue
+		}
+		if waited && n > 0 {
+			c.trip.note(time.Since(c.written))
 		}
 		return n, c.note(err)
 	}
@@ -101,7 +122,7 @@ func (c *control) note(err error) error {
 
 // Write implements net.Conn.
 func (c *control) Write(p []byte) (int, error) {
-	c.waiting, c.sent = true, true
+	c.waiting, c.sent, c.written = true, true, time.Now()
 	if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
 		return 0, err
 	}

@@ -128,7 +128,7 @@ func (e *engine) enqueue(f *fetch, front bool) {
 		e.small = f.waits
 	}
 	if len(e.lanes) == 0 {
-		e.tuner.wake(f.waits)
+		e.tuner.wake(f.waits, e.dialer.trip.get())
 		e.addLane()
 		return
 	}

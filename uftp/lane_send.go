@@ -89,8 +89,10 @@ func (l *lane) candidate(now time.Time) *fetch {
 	switch {
 	case f == nil && l.inflight < l.tuner.window/2:
 		l.tuner.dry = true
-	case f == nil && !room && len(l.lanes) < l.wanted() && l.lanes[len(l.lanes)-1].s != nil && !l.queue.empty():
-		l.addLane()
+	case f == nil && !room && !l.queue.empty():
+		for len(l.lanes) < l.wanted() {
+			l.addLane()
+		}
 	}
 	return f
 }
@@ -107,7 +109,7 @@ func (e *engine) wanted() int {
 // measure says that n bytes came. Lanes that are no longer wanted stop waiting
 // for a session.
 func (l *lane) measure(n int) {
-	l.tuner.arrived(n, l.moved, l.pool.most(), l.active())
+	l.tuner.arrived(n, l.moved, l.pool.most(), l.active(), l.dialer.trip.get())
 	for _, other := range l.lanes[min(len(l.lanes), l.wanted()):] {
 		if other.s == nil {
 			other.cancel()

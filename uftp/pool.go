@@ -12,25 +12,19 @@ import (
 	"time"
 )
 
-// growAgain is how long a pool that could not grow lives with what it has. The
-// server frees slots up to 5 s late.
-const growAgain = 5 * time.Second
-
-// growRefused is the same after a failure that needs somebody's help: nobody is
-// locked out for asking too often.
-const growRefused = time.Minute
-
 var errClosed = errors.New("client closed")
 
-// pool lends sessions. It opens them one after another, since the server's
-// listen queue is short, when somebody waits for one; serves those who wait in
-// their order; and closes what was idle for long. The server's limit of sessions
-// is per user over all clients, so a pool that holds a session lives with what
-// it has when it may not have more, and one that holds none keeps trying.
+// pool lends sessions. It opens them when somebody waits for one, a few at a time
+// (pool_grow.go); serves those who wait in their order; and closes what was idle
+// for long. The server's limit of sessions is per user over all clients, so a
+// pool that holds a session lives with what it has when it may not have more, and
+// one that holds none keeps trying.
 //
 // The mutex is never held across the network.
 type pool struct {
-	open   func(context.Context) (*session, error) // one call at a time
+	// open opens a session, with a data connection if that is of use: several at
+	// a time, but one while there is none.
+	open   func(ctx context.Context, data bool) (*session, error)
 	max    int
 	idling time.Duration
 	log    *slog.Logger
@@ -41,33 +35,32 @@ type pool struct {
 
 	// wanted counts those who wait and whom only a session given back helps.
 	wanted  atomic.Int32
-	mostNow atomic.Int32 // mostLocked, as of lately
-	pressed func()       // called, with the mutex held, when they become more; or nil
+	pressed func() // called, with the mutex held, when they become more; or nil
 	// coming says how many sessions that are lent will be back in no time; or nil.
 	coming func() int
+
+	// The following are changed with the mutex held.
+	limit atomic.Int32 // what the server allows, as far as we know; at most max
+	plain atomic.Int64 // when one who does not move much wanted a session last, in nanoseconds
 
 	mu        sync.Mutex
 	idle      []*session            // used last at the end
 	all       map[*session]struct{} // idle or lent
-	limit     int                   // what the server allows, as far as we know; at most max
 	growAfter time.Time             // when a limit or a failure to grow is forgotten
 	waiting   []*borrower
 	bulk      int         // sessions lent to those who move much
-	plain     time.Time   // when somebody else wanted one last
-	growing   bool        // the goroutine that opens sessions runs
+	opening   int         // goroutines that open sessions
+	refused   bool        // the last one was not opened for the server's limit: ask for one at a time
 	sweeping  bool        // the goroutine that closes idle ones runs
 	again     *time.Timer // looks whether to open one, later; or nil
 	last      error
 	closed    bool
 }
 
-// comingTime is how long a session that should be back in no time is waited for
-// before another one is opened.
-const comingTime = 250 * time.Millisecond
-
 // borrower waits for a session.
 type borrower struct {
 	got       chan loan // buffered: whoever answers does not wait
+	data      bool      // wants a session with a data connection, if there is one
 	bulk      bool      // moves much: leaves a session to the others
 	extra     bool      // has other sessions: nobody needs to hurry for it
 	impatient bool      // wants to know the first failure, or after a while that the server is busy
@@ -79,8 +72,9 @@ type loan struct {
 	err error
 }
 
-func newPool(open func(context.Context) (*session, error), maxSessions int, idling time.Duration, log *slog.Logger) *pool {
-	p := &pool{open: open, max: maxSessions, limit: maxSessions, all: make(map[*session]struct{}), idling: idling, log: log}
+func newPool(open func(context.Context, bool) (*session, error), maxSessions int, idling time.Duration, log *slog.Logger) *pool {
+	p := &pool{open: open, max: maxSessions, all: make(map[*session]struct{}), idling: idling, log: log}
+	p.setLimit(maxSessions)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -90,45 +84,42 @@ func newPool(open func(context.Context) (*session, error), maxSessions int, idli
 // held and none can be opened, and after that time if only because the server is
 // busy.
 func (p *pool) acquire(ctx context.Context, data bool, patience time.Duration) (*session, error) {
-	b := &borrower{got: make(chan loan, 1), impatient: patience > 0, until: time.Now().Add(patience)}
-	return p.borrow(ctx, b, data)
+	return p.borrow(ctx, &borrower{got: make(chan loan, 1), data: data, impatient: patience > 0, until: time.Now().Add(patience)})
 }
 
 // acquireBulk lends a session to one who will keep it busy. It leaves one to the
 // others, if there may be several and somebody else wanted one lately. One who
 // has others already is served when nobody else waits.
 func (p *pool) acquireBulk(ctx context.Context, extra bool) (*session, error) {
-	return p.borrow(ctx, &borrower{got: make(chan loan, 1), bulk: true, extra: extra}, true)
+	return p.borrow(ctx, &borrower{got: make(chan loan, 1), data: true, bulk: true, extra: extra})
 }
 
 // plainTime is how long after somebody else wanted a session one is left free by
 // those who move much.
-const plainTime = 10 * time.Second
+const plainTime = 2 * time.Second
 
-// mostLocked is how many sessions may be lent to those who move much.
-func (p *pool) mostLocked() int {
-	if time.Since(p.plain) < plainTime {
-		return max(1, p.limit-1)
+// most is how many sessions may be lent to those who move much.
+func (p *pool) most() int {
+	most := int(p.limit.Load())
+	if time.Since(time.Unix(0, p.plain.Load())) < plainTime {
+		most--
 	}
-	return max(1, p.limit)
+	return max(1, most)
 }
 
-func (p *pool) most() int { return int(p.mostNow.Load()) }
-
 // mayLocked reports whether b may have a session if there is one.
-func (p *pool) mayLocked(b *borrower) bool { return !b.bulk || p.bulk < p.mostLocked() }
+func (p *pool) mayLocked(b *borrower) bool { return !b.bulk || p.bulk < p.most() }
 
-func (p *pool) borrow(ctx context.Context, b *borrower, data bool) (*session, error) {
+func (p *pool) borrow(ctx context.Context, b *borrower) (*session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
 	if !b.bulk {
-		p.plain = time.Now()
+		p.plain.Store(time.Now().UnixNano())
 	}
-	p.mostNow.Store(int32(p.mostLocked())) //nolint:gosec // a few
 	for !p.closed && len(p.idle) > 0 && p.mayLocked(b) {
-		s := p.takeLocked(data)
+		s := p.takeLocked(b.data)
 		if s.alive() {
 			p.lentLocked(s, b)
 			p.mu.Unlock()
@@ -186,12 +177,13 @@ func (p *pool) reasonLocked() error {
 
 // pressLocked keeps wanted up to date.
 func (p *pool) pressLocked() {
-	n := int32(0)
+	n := -int32(p.opening) //nolint:gosec // a few
 	for _, b := range p.waiting {
-		if !b.extra && !p.growing {
+		if !b.extra {
 			n++
 		}
 	}
+	n = max(n, 0)
 	if p.wanted.Swap(n) < n && p.pressed != nil {
 		p.pressed()
 	}
@@ -235,7 +227,11 @@ func (p *pool) release(s *session) {
 
 // lendLocked gives s to whoever waits longest, or lets it idle.
 func (p *pool) lendLocked(s *session) {
-	if i := slices.IndexFunc(p.waiting, p.mayLocked); i >= 0 {
+	i := slices.IndexFunc(p.waiting, func(b *borrower) bool { return !b.extra && p.mayLocked(b) })
+	if i < 0 {
+		i = slices.IndexFunc(p.waiting, p.mayLocked)
+	}
+	if i >= 0 {
 		b := p.waiting[i]
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 		p.lentLocked(s, b)
@@ -256,100 +252,6 @@ func (p *pool) lentLocked(s *session, b *borrower) {
 	if s.bulk = b.bulk; s.bulk {
 		p.bulk++
 	}
-}
-
-// growLocked starts opening sessions if somebody waits and there may be more.
-func (p *pool) growLocked() {
-	if p.growing || p.closed || !p.mayGrowLocked() {
-		return
-	}
-	p.growing = true
-	p.wg.Go(p.grow)
-}
-
-func (p *pool) mayGrowLocked() bool {
-	if len(p.all) > 0 && time.Now().Before(p.growAfter) {
-		return false
-	}
-	if time.Now().After(p.growAfter) {
-		p.limit = p.max
-	}
-	n := 0
-	for _, b := range p.waiting {
-		if p.mayLocked(b) {
-			n++
-		}
-	}
-	if n == 0 || len(p.all) >= max(1, p.limit) {
-		return false
-	}
-	if p.coming == nil || p.coming() < n {
-		return true
-	}
-	if p.again == nil { // should they not come
-		p.again = time.AfterFunc(comingTime, func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.again = nil
-			p.growLocked()
-			p.pressLocked()
-		})
-	}
-	return false
-}
-
-// grow opens sessions for those who wait.
-func (p *pool) grow() {
-	for failures := 0; ; {
-		s, err := p.open(p.ctx)
-		p.mu.Lock()
-		if err == nil && p.closed {
-			defer s.close()
-		} else if err == nil {
-			failures = 0
-			p.last = nil
-			p.all[s] = struct{}{}
-			p.lendLocked(s)
-			p.log.Debug("session opened", "sessions", len(p.all))
-		} else {
-			p.failedLocked(err)
-		}
-		// Without any session those who wait depend on us alone.
-		if p.closed || !p.mayGrowLocked() {
-			p.growing = false
-			p.pressLocked()
-			p.mu.Unlock()
-			return
-		}
-		p.mu.Unlock()
-		if err != nil {
-			_ = pause(p.ctx, backoff(failures+2)) // the end of ctx is seen above
-			failures++
-		}
-	}
-}
-
-// failedLocked notes that no session could be opened.
-func (p *pool) failedLocked(err error) {
-	p.last = err
-	if len(p.all) > 0 {
-		p.growAfter = time.Now().Add(growAgain)
-		switch {
-		case errors.Is(err, ErrBusy):
-			p.limit = len(p.all)
-		case !retryable(err):
-			p.growAfter = time.Now().Add(growRefused)
-		}
-		p.log.Debug("no further session", "sessions", len(p.all), "err", err)
-		return
-	}
-	p.waiting = slices.DeleteFunc(p.waiting, func(b *borrower) bool {
-		tell := !retryable(err) || b.impatient && (!errors.Is(err, ErrBusy) || time.Now().After(b.until))
-		if tell {
-			b.got <- loan{err: err}
-		}
-		return tell
-	})
 }
 
 // sweep closes sessions that were idle for long, and ends with the last one.
@@ -425,5 +327,5 @@ func (p *pool) empty() bool {
 func (p *pool) snapshot() (total, idle, limit int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.all), len(p.idle), p.limit
+	return len(p.all), len(p.idle), int(p.limit.Load())
 }

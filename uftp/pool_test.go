@@ -19,8 +19,12 @@ func poolOf(t *testing.T, maxSessions int, open func(n int) error) *pool {
 	t.Helper()
 	d := &dialer{timeout: time.Second, stall: time.Second, late: newLateWrites()}
 	n := 0
-	p := newPool(func(ctx context.Context) (*session, error) {
+	var mu sync.Mutex
+	p := newPool(func(ctx context.Context, _ bool) (*session, error) {
+		mu.Lock()
 		n++
+		n := n
+		mu.Unlock()
 		if err := pause(ctx, time.Millisecond); err != nil { // as the network takes its time
 			return nil, err
 		}
@@ -97,14 +101,66 @@ func TestPoolHeedsContexts(t *testing.T) {
 	})
 }
 
-// TestPoolOpensInTurn opens sessions one after another, no more than it may.
-func TestPoolOpensInTurn(t *testing.T) {
+// TestPoolOpens opens one session first and then a few at a time, no more than it
+// may.
+func TestPoolOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most, opened atomic.Int32
-		p := poolOf(t, 3, func(int) error {
+		p := poolOf(t, 7, func(n int) error {
 			opened.Add(1)
 			most.Store(max(most.Load(), now.Add(1)))
 			defer now.Add(-1)
+			if n == 1 {
+				_ = pause(t.Context(), time.Second)
+				if most.Load() != 1 {
+					t.Errorf("%d at a time before there is one", most.Load())
+				}
+				return nil
+			}
+			return pause(t.Context(), time.Second)
+		})
+		var wg sync.WaitGroup
+		start := time.Now()
+		for range 20 {
+			wg.Go(func() {
+				s, err := p.acquire(t.Context(), false, 0)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = pause(t.Context(), 10*time.Second)
+				p.release(s)
+			})
+		}
+		_ = pause(t.Context(), 5*time.Second)
+		if total, _, _ := p.snapshot(); total != 7 {
+			t.Errorf("%d sessions after %v", total, time.Since(start))
+		}
+		wg.Wait()
+		if most.Load() != maxOpening || opened.Load() != 7 {
+			t.Errorf("%d at a time, %d in all", most.Load(), opened.Load())
+		}
+		// Unused for long, they go.
+		_ = pause(t.Context(), 2*time.Minute)
+		if total, _, _ := p.snapshot(); total != 0 {
+			t.Errorf("%d sessions left", total)
+		}
+	})
+}
+
+// TestPoolLimitInFlight is refused one of several sessions that are being opened:
+// the limit is what is there when all have come to their ends.
+func TestPoolLimitInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		p := poolOf(t, 8, func(n int) error {
+			asked.Add(1)
+			if n == 3 || n > 5 {
+				return ErrBusy
+			}
+			if n > 1 {
+				return pause(t.Context(), time.Second) // the refusal is first
+			}
 			return nil
 		})
 		var wg sync.WaitGroup
@@ -115,18 +171,16 @@ func TestPoolOpensInTurn(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				_ = pause(t.Context(), 10*time.Millisecond)
+				_ = pause(t.Context(), time.Second)
 				p.release(s)
 			})
 		}
 		wg.Wait()
-		if most.Load() != 1 || opened.Load() != 3 {
-			t.Errorf("%d at a time, %d in all", most.Load(), opened.Load())
+		if total, _, limit := p.snapshot(); total != 4 || limit != 4 {
+			t.Errorf("%d sessions, limit %d", total, limit)
 		}
-		// Unused for long, they go.
-		_ = pause(t.Context(), 2*time.Minute)
-		if total, _, _ := p.snapshot(); total != 0 {
-			t.Errorf("%d sessions left", total)
+		if n := asked.Load(); n != 5 {
+			t.Errorf("asked %d times", n)
 		}
 	})
 }
@@ -159,16 +213,17 @@ func TestPoolLearnsLimit(t *testing.T) {
 			wg.Wait()
 		}
 		work(100 * time.Millisecond)
-		if n := refused.Load(); n != 1 {
+		if n := refused.Load(); n < 1 || n > maxOpening {
 			t.Errorf("asked %d times", n)
 		}
+		first := refused.Load()
 		if _, _, limit := p.snapshot(); limit != 1 {
 			t.Errorf("limit is %d", limit)
 		}
 		_ = pause(t.Context(), growAgain)
 		work(time.Millisecond)
-		if n := refused.Load(); n != 2 {
-			t.Errorf("asked %d times", n)
+		if n := refused.Load() - first; n != 1 {
+			t.Errorf("asked %d times again", n)
 		}
 	})
 }

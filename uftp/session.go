@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +28,7 @@ type dialer struct {
 	passive   atomic.Bool // use PASV and its address: EPSV's port was refused
 	inclusive atomic.Bool // the end of a RANG is part of it, as we found out
 	trips     atomic.Int64
+	trip      shortest // round trip, which is what the way to the server takes
 	received  atomic.Int64
 	sent      atomic.Int64
 }
@@ -53,6 +52,7 @@ type session struct {
 	bulk      bool         // owned by the pool: lent to one who moves much
 	progress  atomic.Int64 // bytes moved on data connections
 	unsettled string       // the file that the server may be writing and has not said it is done with
+	fresh     bool         // nothing was asked since the login, which asks for the base directory
 
 	life context.Context // ends with the session
 	end  context.CancelFunc
@@ -91,76 +91,6 @@ const (
 	storing
 )
 
-// errNoBase means that the server accepted the password and hung up: what it
-// does when the base directory is missing.
-var errNoBase = fmt.Errorf("%w: the base directory is missing on the server or not accessible", fs.ErrNotExist)
-
-// login opens a session. The context bounds this call, not the session's life.
-func (d *dialer) login(ctx context.Context, l Login) (*session, error) {
-	conn, err := d.dialAny(ctx, l)
-	if err != nil {
-		return nil, err
-	}
-	s := &session{dialer: d, ctl: newControl(conn, d.timeout, &d.trips), codec: d.coding.newCodec(l.key)}
-	s.ctl.progress = &s.progress
-	s.life, s.end = context.WithCancel(context.Background())
-	err = s.run(ctx, func() error { return s.greet(l.Password) })
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	s.ctl.stall = d.stall
-	return s, nil
-}
-
-// dialAny connects to the first of the server's addresses that answers.
-func (d *dialer) dialAny(ctx context.Context, l Login) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
-	err := fmt.Errorf("%w: no server address", ErrProtocol)
-	for _, addr := range l.Addresses() {
-		var conn net.Conn
-		conn, err = d.dial(ctx, "tcp", addr)
-		if err == nil {
-			return conn, nil
-		}
-		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return nil, err
-}
-
-// greet does what comes before the first operation.
-func (s *session) greet(password Secret) error {
-	tcp, ok := s.ctl.RemoteAddr().(*net.TCPAddr)
-	if !ok { // the library would panic
-		return fmt.Errorf("%w: not a TCP connection", errors.ErrUnsupported)
-	}
-	s.host = tcp.IP.String()
-	if tcp.Zone != "" {
-		s.host += "%" + tcp.Zone
-	}
-	lib, err := ftp.Dial(tcp.String(),
-		ftp.DialWithDialFunc(func(string, string) (net.Conn, error) { return s.ctl, nil }),
-		ftp.DialWithDisabledUTF8(true))
-	if err != nil {
-		return fromLibrary(err)
-	}
-	s.lib = lib
-	if err := lib.Login("anonymous", password.Reveal()); err != nil {
-		if err = fromLibrary(err); errors.Is(err, ErrUnavailable) && s.ctl.code == "230" {
-			return errNoBase
-		}
-		return err
-	}
-	replies, err := s.exchange("FEAT", "KEEP-ALIVE "+strconv.FormatBool(s.codec == nil), "OPTS SENDFILE_ENABLED true", "STAT F .")
-	if err != nil {
-		return err
-	}
-	s.rfcRang = hasInclusiveRanges(replies[0].body)
-	s.keepAlive = replies[1].code == 200 && s.codec == nil
-	return replies[3].want(211)
-}
-
 // run runs one operation. When ctx ends and the operation does not soon, the
 // connections are closed, which wakes whatever waits on them. Any failure but a
 // refusal closes the session.
@@ -168,7 +98,7 @@ func (s *session) run(ctx context.Context, op func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.ctl.sent, s.unsettled = false, ""
+	s.ctl.sent, s.unsettled, s.fresh = false, "", false
 	number := s.nextOperation()
 	stop := context.AfterFunc(ctx, func() { s.interrupt(number) })
 	err := op()

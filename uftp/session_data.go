@@ -46,11 +46,7 @@ func (s *session) open(read func() error, after []byte, before ...string) (net.C
 	defer s.setPhase(s.setPhase(opening))
 	s.dropData()
 	passive := s.passive.Load()
-	verb := "EPSV"
-	if passive {
-		verb = "PASV"
-	}
-	if err := s.ctl.sendPacket(append(packet(append(before, verb)...), after...)); err != nil {
+	if err := s.ctl.sendPacket(append(packet(append(before, passiveVerb(passive))...), after...)); err != nil {
 		return nil, err
 	}
 	if read != nil {
@@ -58,6 +54,19 @@ func (s *session) open(read func() error, after []byte, before ...string) (net.C
 			return nil, err
 		}
 	}
+	return s.connectData(passive)
+}
+
+// passiveVerb is the command that makes the server listen.
+func passiveVerb(passive bool) string {
+	if passive {
+		return "PASV"
+	}
+	return "EPSV"
+}
+
+// connectData reads where the server listens, and connects there.
+func (s *session) connectData(passive bool) (net.Conn, error) {
 	addr, err := s.readAddress(passive)
 	if err != nil {
 		return nil, err

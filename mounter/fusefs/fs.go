@@ -34,6 +34,9 @@ type Config struct {
 	// RetryDelay is how long a failed upload waits for its first retry; later
 	// ones wait longer. Default 1 s.
 	RetryDelay time.Duration
+	// RoundTrip says how far away the server is, 0 if that is not known. Default:
+	// it never is.
+	RoundTrip func() time.Duration
 }
 
 // FS is the file system of a mount. Its exported methods beyond those of
@@ -85,6 +88,9 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 	}
 	if cfg.Store == nil {
 		cfg.Store = noStore{}
+	}
+	if cfg.RoundTrip == nil {
+		cfg.RoundTrip = func() time.Duration { return 0 }
 	}
 	setDefault(&cfg.InterruptGrace, time.Second)
 	setDefault(&cfg.WriteBackDelay, 5*time.Second)

@@ -16,9 +16,11 @@ const (
 	// uploadPiece is the most bytes of a batch, which the server confirms
 	// together.
 	uploadPiece = 4 << 20
-	// maxPieces bounds the batches of a file that are under way at a time. The
-	// client pipelines them, and spreads them over sessions where that pays.
-	maxPieces = 4
+	// maxPieces bounds the batches of a file that are under way at a time, each in
+	// a session of its own; farPieces does where each waits for a round trip of
+	// farTrip or more, and a connection may carry little.
+	maxPieces, farPieces = 4, 8
+	farTrip              = 10 * time.Millisecond
 	// littlePiece is less than what is worth a batch of its own while more may
 	// come.
 	littlePiece = 1 << 20
@@ -99,8 +101,7 @@ func (fs *FS) verify(ctx context.Context, n *node, path string) error {
 // fails no other is begun, and those under way come to their own ends. What the
 // server said last of the file is returned if nothing was under way after that.
 func (fs *FS) send(ctx context.Context, n *node, path string, mark spool.Mark) (last *uftp.Info, err error) {
-	_, limit := fs.spool.Used()
-	most := int(min(maxPieces, max(1, limit/2/uploadPiece)))
+	most := fs.mostPieces()
 	type result struct {
 		after uftp.Info
 		err   error
@@ -138,6 +139,16 @@ func (fs *FS) send(ctx context.Context, n *node, path string, mark spool.Mark) (
 			return last, err
 		}
 	}
+}
+
+// mostPieces is how many batches of a file may be under way.
+func (fs *FS) mostPieces() int {
+	most := int64(maxPieces)
+	if fs.cfg.RoundTrip() >= farTrip {
+		most = farPieces
+	}
+	_, limit := fs.spool.Used()
+	return int(min(most, max(1, limit/2/uploadPiece)))
 }
 
 // sendBatch uploads one batch. Readers of the file see no difference: what is

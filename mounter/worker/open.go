@@ -31,7 +31,7 @@ func OpenUFTP(ctx context.Context, spec volume.Spec, access uftp.Access, log *sl
 		return nil, err
 	}
 	disk := openDisk(ctx, spec, access, log)
-	files, err := openFiles(ctx, client, fusefs.Config{Remote: client, Spec: spec, Logger: log, Disk: disk})
+	files, err := openFiles(ctx, client, fusefs.Config{Remote: client, Spec: spec, Logger: log, Disk: disk, RoundTrip: client.RoundTrip})
 	if err != nil {
 		_ = errors.Join(client.Close(), closeDisk(disk))
 		return nil, err

@@ -1,0 +1,150 @@
+package uftp
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+const (
+	// maxOpening is how many sessions are opened at a time: the server's listen
+	// queue is two deep, and a few more than that make it lose connections.
+	maxOpening = 4
+	// growAgain is how long a pool that could not grow lives with what it has. The
+	// server frees slots up to 5 s late.
+	growAgain = 5 * time.Second
+	// growRefused is the same after a failure that needs somebody's help: nobody is
+	// locked out for asking too often.
+	growRefused = time.Minute
+	// comingTime is how long a session that should be back in no time is waited for
+	// before another one is opened.
+	comingTime = 250 * time.Millisecond
+)
+
+// growLocked starts opening sessions if somebody waits and there may be more.
+func (p *pool) growLocked() {
+	for n := p.shortLocked(); p.opening < n; {
+		p.opening++
+		p.wg.Go(p.grow)
+	}
+}
+
+// shortLocked is how many sessions should be being opened now.
+func (p *pool) shortLocked() int {
+	if p.closed || len(p.all) > 0 && time.Now().Before(p.growAfter) {
+		return 0
+	}
+	if time.Now().After(p.growAfter) {
+		p.setLimit(p.max)
+	}
+	n, bulk, limit := 0, p.most()-p.bulk, int(p.limit.Load())
+	for _, b := range p.waiting {
+		if !b.bulk {
+			n++
+		} else if bulk > 0 {
+			bulk--
+			n++
+		}
+	}
+	if len(p.all) == 0 {
+		// The first one finds out whether the one-time password and the server are
+		// alive.
+		return min(n, 1)
+	}
+	if n > 0 && limit > len(p.all) {
+		n -= p.comingLocked()
+	}
+	if p.refused {
+		n = min(n, 1)
+	}
+	return min(n, limit-len(p.all), maxOpening)
+}
+
+// comingLocked is how many sessions will be back in no time. Should they not, we
+// look again.
+func (p *pool) comingLocked() int {
+	if p.coming == nil {
+		return 0
+	}
+	n := p.coming()
+	if n > 0 && p.again == nil {
+		p.again = time.AfterFunc(comingTime, p.lookAgain)
+	}
+	return n
+}
+
+// lookAgain opens sessions for those who waited in vain.
+func (p *pool) lookAgain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.again = nil
+	p.growLocked()
+	p.pressLocked()
+}
+
+// grow opens sessions for those who wait, one after another. Without any session
+// they depend on the last goroutine that does.
+func (p *pool) grow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer func() { p.opening--; p.pressLocked() }()
+	for failures := 0; p.opening <= p.shortLocked(); failures++ {
+		data := slices.ContainsFunc(p.waiting, func(b *borrower) bool { return b.data })
+		p.mu.Unlock()
+		s, err := p.open(p.ctx, data)
+		p.mu.Lock()
+		if err == nil {
+			if p.closed {
+				s.abort()
+				return
+			}
+			failures = -1
+			p.openedLocked(s)
+			continue
+		}
+		p.failedLocked(err)
+		if p.opening > p.shortLocked() {
+			return
+		}
+		p.mu.Unlock()
+		_ = pause(p.ctx, backoff(failures+2)) // the end of ctx is seen above
+		p.mu.Lock()
+	}
+}
+
+// openedLocked takes a new session in, which shows that the limit is no lower.
+func (p *pool) openedLocked(s *session) {
+	p.last = nil
+	p.refused = p.refused && time.Now().Before(p.growAfter) // asked for before it was
+	p.all[s] = struct{}{}
+	p.setLimit(max(int(p.limit.Load()), len(p.all)))
+	p.lendLocked(s)
+	p.growLocked() // there may be several at a time now
+	p.log.Debug("session opened", "sessions", len(p.all))
+}
+
+func (p *pool) setLimit(n int) { p.limit.Store(int32(n)) } //nolint:gosec // a few
+
+// failedLocked notes that no session could be opened.
+func (p *pool) failedLocked(err error) {
+	p.last = err
+	if len(p.all) > 0 {
+		p.growAfter = time.Now().Add(growAgain)
+		switch {
+		case errors.Is(err, ErrBusy):
+			p.refused = true
+			p.setLimit(len(p.all))
+		case !retryable(err):
+			p.growAfter = time.Now().Add(growRefused)
+		}
+		p.log.Debug("no further session", "sessions", len(p.all), "err", err)
+		return
+	}
+	p.waiting = slices.DeleteFunc(p.waiting, func(b *borrower) bool {
+		tell := !retryable(err) || b.impatient && (!errors.Is(err, ErrBusy) || time.Now().After(b.until))
+		if tell {
+			b.got <- loan{err: err}
+		}
+		return tell
+	})
+}
