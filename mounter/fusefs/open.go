@@ -110,6 +110,9 @@ func (fs *FS) addHandle(n *node, flags uint32, out *fuse.OpenOut) {
 	case keep:
 		out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 	}
+	if !h.writable() {
+		out.OpenFlags |= fuse.FOPEN_NOFLUSH // close has nothing to tell
+	}
 }
 
 // keepCache reports whether what the kernel has cached of n is what the server

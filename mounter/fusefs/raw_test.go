@@ -69,6 +69,21 @@ func (r *raw) open(node uint64) uint64 {
 	return out.Fh
 }
 
+// TestReadersAreNotFlushed: close of what was only read is not worth a request.
+func TestReadersAreNotFlushed(t *testing.T) {
+	r := newRaw(t, nil)
+	node := r.create(fuse.FUSE_ROOT_ID, "f").NodeId
+	for flags, want := range map[uint32]bool{syscall.O_RDONLY: true, syscall.O_WRONLY: false, syscall.O_RDWR: false} {
+		var out fuse.OpenOut
+		if st := r.Open(nil, &fuse.OpenIn{InHeader: header(node), Flags: flags}, &out); !st.Ok() {
+			t.Fatal(st)
+		}
+		if got := out.OpenFlags&fuse.FOPEN_NOFLUSH != 0; got != want {
+			t.Errorf("opened with %#o: not flushed %v, want %v", flags, got, want)
+		}
+	}
+}
+
 func (r *raw) read(cancel <-chan struct{}, node, fh uint64) (string, fuse.Status) {
 	buf := make([]byte, 4096)
 	res, st := r.Read(cancel, &fuse.ReadIn{InHeader: header(node), Fh: fh, Size: 4096}, buf)
