@@ -243,7 +243,7 @@ func TestBackgroundUpload(t *testing.T) {
 }
 
 func TestBackgroundUploadOfLargeData(t *testing.T) {
-	m := mountDir(t, func(c *fusefs.Config) { c.WriteBackDelay = time.Hour })
+	m := mountDir(t, func(c *fusefs.Config) { c.WriteBackDelay, c.Spec.DirtyLimit = time.Hour, 64<<20 })
 	f := openFile(t, m.path("f"), os.O_WRONLY|os.O_CREATE)
 	wrote(t)(f.Write(make([]byte, 8<<20)))
 	eventually(t, "upload without waiting", func() bool { return m.fs.Stats().Spool.Dirty == 0 })

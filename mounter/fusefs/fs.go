@@ -61,7 +61,7 @@ type FS struct {
 	tree    *tree
 	handles *handles
 	spool   *spool.Spool
-	pieces  sync.Pool // of *[uploadPiece]byte
+	pieces  *pieces
 	ahead   ahead
 	cache   *blockcache.Cache
 	back    *writeback
@@ -100,6 +100,7 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 	setDefault(&cfg.Spec.CacheSize, 64<<20)
 	setDefault(&cfg.Spec.DirtyLimit, 64<<20)
 
+	buffers, room := newPieces(cfg.Spec.DirtyLimit)
 	fs := &FS{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
 		spec:          cfg.Spec,
@@ -107,8 +108,8 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 		log:           cfg.Logger,
 		server:        bounded{cfg.Remote, cfg.Spec.IOTimeout},
 		handles:       newHandles(cfg.Store),
-		spool:         spool.New(cfg.Spec.DirtyLimit),
-		pieces:        sync.Pool{New: func() any { return new([uploadPiece]byte) }},
+		spool:         spool.New(room),
+		pieces:        buffers,
 		back:          newWriteback(),
 	}
 	root, err := fs.server.Stat(ctx, "")

@@ -12,19 +12,8 @@ import (
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
-const (
-	// uploadPiece is the most bytes of a batch, which the server confirms
-	// together.
-	uploadPiece = 4 << 20
-	// maxPieces bounds the batches of a file that are under way at a time, each in
-	// a session of its own; farPieces does where each waits for a round trip of
-	// farTrip or more, and a connection may carry little.
-	maxPieces, farPieces = 4, 8
-	farTrip              = 10 * time.Millisecond
-	// littlePiece is less than what is worth a batch of its own while more may
-	// come.
-	littlePiece = 1 << 20
-)
+// littlePiece is less than what is worth a batch of its own while more may come.
+const littlePiece = 1 << 20
 
 // upload sends the dirty data of n to the server, and returns when the server
 // has confirmed all that was dirty at the start. It notes how that went.
@@ -101,7 +90,7 @@ func (fs *FS) verify(ctx context.Context, n *node, path string) error {
 // fails no other is begun, and those under way come to their own ends. What the
 // server said last of the file is returned if nothing was under way after that.
 func (fs *FS) send(ctx context.Context, n *node, path string, mark spool.Mark) (last *uftp.Info, err error) {
-	most := fs.mostPieces()
+	most := fs.pieces.most(fs.cfg.RoundTrip())
 	type result struct {
 		after uftp.Info
 		err   error
@@ -110,9 +99,9 @@ func (fs *FS) send(ctx context.Context, n *node, path string, mark spool.Mark) (
 	for under, sent := 0, 0; ; {
 		batch, ok := spool.Batch{}, false
 		if err == nil && under < most {
-			batch, ok = fs.spool.Take(n.id, uploadPiece, mark)
+			batch, ok = fs.spool.Take(n.id, int64(fs.pieces.size), mark)
 		}
-		if ok && mark == spool.Always && sent > 0 && (batch.Bytes() < littlePiece || n.op.wanted()) {
+		if ok && mark == spool.Always && sent > 0 && (batch.Bytes() < int64(min(littlePiece, fs.pieces.size)) || n.op.wanted()) {
 			fs.spool.Abort(n.id, batch)
 			ok = false
 		}
@@ -141,16 +130,6 @@ func (fs *FS) send(ctx context.Context, n *node, path string, mark spool.Mark) (
 	}
 }
 
-// mostPieces is how many batches of a file may be under way.
-func (fs *FS) mostPieces() int {
-	most := int64(maxPieces)
-	if fs.cfg.RoundTrip() >= farTrip {
-		most = farPieces
-	}
-	_, limit := fs.spool.Used()
-	return int(min(most, max(1, limit/2/uploadPiece)))
-}
-
 // sendBatch uploads one batch. Readers of the file see no difference: what is
 // the server's from now on was the spool's before.
 func (fs *FS) sendBatch(ctx context.Context, n *node, path string, batch spool.Batch) (uftp.Info, error) {
@@ -170,9 +149,12 @@ func (fs *FS) sendBatch(ctx context.Context, n *node, path string, batch spool.B
 // put copies a batch out of the spool and writes it to the server, which must
 // have all of it then.
 func (fs *FS) put(ctx context.Context, id uint64, path string, batch spool.Batch) (uftp.Info, error) {
-	buf := fs.pieces.Get().(*[uploadPiece]byte)
-	defer fs.pieces.Put(buf)
-	left := buf[:]
+	buf, err := fs.pieces.get(ctx)
+	if err != nil {
+		return uftp.Info{}, err
+	}
+	defer fs.pieces.put(buf)
+	left := *buf
 	parts := make([]uftp.WriteRange, len(batch.Ranges))
 	for i, r := range batch.Ranges {
 		parts[i] = uftp.WriteRange{Off: r.Off, Data: left[:r.Len]}

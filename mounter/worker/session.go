@@ -19,7 +19,7 @@ import (
 // memoryHeadroom is what the heap may have beside the data that is not uploaded,
 // in bytes: the garbage collector works harder as that nears. The cache is
 // outside the heap, and so is the program itself, which is some 30 MiB more.
-const memoryHeadroom = 30 << 20
+const memoryHeadroom = 18 << 20
 
 // FileSystem is what a worker serves: [fusefs.FS].
 type FileSystem interface {
