@@ -48,11 +48,12 @@ type session struct {
 	codec     *codec          // of data connections that are not plain, which it does not keep
 	rfcRang   bool            // the server says that the end of a RANG is part of it
 
-	idleSince time.Time    // owned by the pool
-	bulk      bool         // owned by the pool: lent to one who moves much
-	progress  atomic.Int64 // bytes moved on data connections
-	unsettled string       // the file that the server may be writing and has not said it is done with
-	fresh     bool         // nothing was asked since the login, which asks for the base directory
+	idleSince    time.Time    // owned by the pool
+	bulk         bool         // owned by the pool: lent to one who moves much
+	progress     atomic.Int64 // bytes moved on data connections
+	unsettled    string       // the file that the server may be writing and has not said it is done with
+	unsettledToo []string     // further ones
+	fresh        bool         // nothing was asked since the login, which asks for the base directory
 
 	life context.Context // ends with the session
 	end  context.CancelFunc
@@ -98,7 +99,7 @@ func (s *session) run(ctx context.Context, op func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.ctl.sent, s.unsettled, s.fresh = false, "", false
+	s.ctl.sent, s.unsettled, s.unsettledToo, s.fresh = false, "", nil, false
 	number := s.nextOperation()
 	stop := context.AfterFunc(ctx, func() { s.interrupt(number) })
 	err := op()

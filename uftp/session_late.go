@@ -71,10 +71,15 @@ func (l *lateWrites) wait(ctx context.Context, path string) error {
 
 // settle ends an upload whose end was not seen.
 func (s *session) settle() {
-	if s.unsettled != "" && !s.seeOff() {
-		s.late.expect(s.unsettled)
+	if s.unsettled != "" {
+		s.unsettledToo = append(s.unsettledToo, s.unsettled)
 	}
-	s.unsettled = ""
+	if len(s.unsettledToo) > 0 && !s.seeOff() {
+		for _, path := range s.unsettledToo {
+			s.late.expect(path)
+		}
+	}
+	s.unsettled, s.unsettledToo = "", nil
 }
 
 // seeOff ends a session that was lost in the middle of an upload, and reports

@@ -13,6 +13,9 @@ import (
 // file puts a file into the queue. Copying it begins when there is a slot.
 func (r *runner) file(ctx context.Context, p Pair, item Item, existing *uftp.Info) {
 	r.Observer.Found(item)
+	if r.join(ctx, p, item, existing) {
+		return
+	}
 	select {
 	case r.queue <- func() { r.one(ctx, p, item, existing) }:
 	case <-ctx.Done():

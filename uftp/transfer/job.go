@@ -48,7 +48,8 @@ type Job struct {
 	DryRun bool
 
 	// Parallel is how many operations run side by side; 0 is [DefaultParallel].
-	// All together use up to 32 MiB of memory, or 1 MiB each if that is more. A
+	// All together use up to 32 MiB of memory, or 1 MiB each if that is more, and
+	// 4 MiB each while they upload small files. A
 	// client shares its sessions among them, and pipelines reads: there may be many
 	// more than sessions.
 	Parallel int
@@ -164,6 +165,7 @@ func Run(ctx context.Context, job Job) (Summary, error) {
 	for _, p := range job.Pairs {
 		r.pair(ctx, p)
 	}
+	r.flush(ctx)
 	close(r.queue)
 	files.Wait()
 	r.listers.Wait()

@@ -32,7 +32,10 @@ type runner struct {
 	limit   *rate.Limiter // nil is none
 	cancel  context.CancelCauseFunc
 
+	puts putter // nil if files are uploaded one by one
+
 	// Of the goroutine that walks:
+	batch   batch
 	dirs    []made
 	deletes []doomed
 
@@ -62,6 +65,7 @@ func newRunner(job Job, cancel context.CancelCauseFunc) *runner {
 		r.step = min(r.step, max(1<<12, job.Limit/10))
 		r.limit = rate.NewLimiter(rate.Limit(job.Limit), int(r.step))
 	}
+	r.puts = r.putter()
 	r.buffers.New = func() any {
 		b := make([]byte, r.step)
 		return &b
