@@ -53,6 +53,15 @@ func (f *fetch) hasMore() bool {
 	return !f.over && f.err == nil && !f.alone && (len(f.redo) > 0 || f.next < f.end)
 }
 
+// unsent returns how many bytes there are to send.
+func (f *fetch) unsent() int {
+	n := f.end - f.next
+	for _, sp := range f.redo {
+		n += sp.n
+	}
+	return n
+}
+
 // span returns the span to send next, of at most most bytes if it is a new one.
 func (f *fetch) span(most int) span {
 	if len(f.redo) > 0 {

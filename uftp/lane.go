@@ -50,6 +50,7 @@ type lane struct {
 	unfilled int       // index in pipe of the first flight whose bytes have not all come
 	expects  []expect  // replies that will come, in order
 	inflight int       // bytes asked for that have not come
+	share    int       // of them, most there may be for the others' sake, when a packet was begun
 	number   uint64    // of the last flight
 	open     segment   // flights behind which there is no STAT yet
 	lastLook look      // the last reply to a STAT

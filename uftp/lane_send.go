@@ -29,6 +29,7 @@ func (l *lane) take() []byte {
 		return nil
 	}
 	l.open.packet = false
+	l.share = l.engine.share()
 	for len(cmds) < maxCommands {
 		f := l.candidate(now)
 		if f == nil {
@@ -81,7 +82,7 @@ func (l *lane) candidate(now time.Time) *fetch {
 	case l.hold, len(l.pipe) >= maxFlights, l.closed:
 		return nil
 	}
-	index, room := l.index(), l.inflight < l.tuner.window
+	index, room := l.index(), l.inflight < min(l.tuner.window, l.share)
 	if index == 0 && len(l.lanes) > 1 && now.Sub(l.small) < smallTime && l.lanes[1].s != nil {
 		return l.queue.small.head() // this lane is for those who would wait behind bulk
 	}
@@ -95,6 +96,24 @@ func (l *lane) candidate(now time.Time) *fetch {
 		}
 	}
 	return f
+}
+
+// leastShare is what a lane may always have on its way.
+const leastShare = 2 * maxRange
+
+// share is how much of what there is to read is one lane's: its window may hold
+// more, but then the others had nothing to do, and a reader of one file got it at
+// the pace of one connection.
+func (e *engine) share() int {
+	bytes, lanes := 0, 0
+	e.queue.all(func(f *fetch) { bytes += f.unsent() })
+	for _, l := range e.lanes {
+		bytes += l.inflight
+		if l.s != nil {
+			lanes++
+		}
+	}
+	return max(leastShare, bytes/max(1, lanes))
 }
 
 // wanted is how many lanes there should be.

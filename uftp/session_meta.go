@@ -43,7 +43,7 @@ func (s *session) described(path string, stat, mlst reply) (Info, facts, error) 
 	var f facts
 	switch err := mlst.want(250); {
 	case err == nil && len(mlst.body) == 1:
-		ok := false
+		var ok bool
 		if f, ok = parseFacts(strings.TrimPrefix(mlst.body[0], " ")); !ok {
 			return Info{}, facts{}, fmt.Errorf("%w: not an MLST reply: %.200q", ErrProtocol, mlst.body)
 		}

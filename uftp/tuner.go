@@ -24,6 +24,7 @@ type tuner struct {
 	fewer int       // lanes before the trial
 	opens int       // measurements of the trial while lanes were being opened
 	tries int       // measurements of the trial after that
+	best  float64   // of them, in bytes per second: a busy moment hides what there is
 	last  float64   // bytes per second, measured last
 	used  time.Time // when a measurement ended last
 
@@ -106,7 +107,7 @@ func (t *tuner) arrived(n int, now time.Time, most, active int, trip time.Durati
 	if t.widen(rate/float64(max(1, active)), trip) || !t.judge(rate, now, most, active) {
 		return
 	}
-	t.trial, t.opens, t.tries, t.rate = noTrial, 0, 0, rate
+	t.trial, t.opens, t.tries, t.best, t.rate = noTrial, 0, 0, 0, rate
 	if rising := rate > (1+leastGain)*t.last; !rising || trip >= longWay {
 		t.next(now, most, trip)
 	}
@@ -114,11 +115,14 @@ func (t *tuner) arrived(n int, now time.Time, most, active int, trip time.Durati
 }
 
 // widen sees that what a lane brings in a round trip, and half as much again, fits
-// in its window, and reports whether it did not. Much more than that would only
-// have a reader wait for what one lane brings while the others have nothing to do.
+// in its window, and reports whether it did not. A lane that brings all of its
+// window in a round trip could bring much more.
 func (t *tuner) widen(rate float64, trip time.Duration) bool {
-	need := 1.5 * rate * trip.Seconds()
-	if need <= float64(t.window) || t.window >= maxWindow {
+	need := rate * trip.Seconds()
+	if need > 0.75*float64(t.window) {
+		need *= 2
+	}
+	if need *= 1.5; need <= float64(t.window) || t.window >= maxWindow {
 		return false
 	}
 	for t.window < maxWindow && float64(t.window) < need {
@@ -129,7 +133,6 @@ func (t *tuner) widen(rate float64, trip time.Duration) bool {
 
 // judge takes a measurement of a trial and reports whether the trial is over.
 func (t *tuner) judge(rate float64, now time.Time, most, active int) bool {
-	gain := rate/t.rate - 1
 	switch t.trial {
 	case moreLanes:
 		if t.lanes = max(t.fewer, min(t.lanes, most)); active < t.lanes {
@@ -141,6 +144,7 @@ func (t *tuner) judge(rate float64, now time.Time, most, active int) bool {
 			return true
 		}
 		more := float64(t.lanes-t.fewer) / float64(t.fewer)
+		gain := t.gain(rate)
 		if gain >= share*more {
 			return true
 		}
@@ -153,7 +157,7 @@ func (t *tuner) judge(rate float64, now time.Time, most, active int) bool {
 		}
 		t.lanes = min(t.lanes, int(math.Ceil(float64(t.fewer)*(1+gain))))
 	case moreWindow:
-		if gain >= leastGain {
+		if t.gain(rate) >= leastGain {
 			return true
 		}
 		if t.tries++; t.tries < maxTries {
@@ -163,6 +167,12 @@ func (t *tuner) judge(rate float64, now time.Time, most, active int) bool {
 		t.noWindow.failed(now)
 	}
 	return true
+}
+
+// gain is by how much the trial's best measurement is above what was before it.
+func (t *tuner) gain(rate float64) float64 {
+	t.best = max(t.best, rate)
+	return t.best/t.rate - 1
 }
 
 // next begins a trial if there is something to try.

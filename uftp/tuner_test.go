@@ -60,7 +60,7 @@ func TestTuner(t *testing.T) {
 		"long way, each has a share, many": {wire{40 * time.Millisecond, 50 * mb, 10000 * mb, 32, 160 * time.Millisecond},
 			[2]int{32, 32}, [2]int{4 << 20, 4 << 20}, 1500 * time.Millisecond},
 		"long way, one lane brings all": {wire{40 * time.Millisecond, 500 * mb, 500 * mb, 8, 160 * time.Millisecond},
-			[2]int{1, 1}, [2]int{32 << 20, 32 << 20}, 5 * time.Second},
+			[2]int{1, 1}, [2]int{32 << 20, 64 << 20}, 5 * time.Second},
 		"long way, five bring all": {wire{40 * time.Millisecond, 50 * mb, 230 * mb, 8, 160 * time.Millisecond},
 			[2]int{5, 5}, [2]int{4 << 20, 4 << 20}, 5 * time.Second},
 		"long way, one session": {wire{40 * time.Millisecond, 1000 * mb, 1000 * mb, 1, 160 * time.Millisecond},

@@ -20,7 +20,7 @@
 // requests: pattern.go, strides.go. A random request fetches what was asked,
 // rounded to a power of two between 4 and 64 KiB that follows from how close
 // requests are to one another. A scan fetches ahead, 128 KiB at first and a block
-// at a time later; its window doubles while it has to wait, up to half of the
+// at a time later; its window grows while it has to wait, up to half of the
 // budget, which several scans share. All of the window is under way at once:
 // the FetchFunc makes of that what is best.
 //

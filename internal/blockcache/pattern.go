@@ -12,6 +12,7 @@ const (
 	patience = 64
 
 	firstWindow = 128 << 10 // bytes ahead of a scan that has just begun
+	quickWindow = 4 << 20   // up to here the window grows by four, then by two
 	leastFetch  = 128 << 10 // bytes of a fetch for a scan
 )
 
@@ -153,8 +154,9 @@ func (s *stream) plan(off, n, block int64) plan {
 }
 
 // window is how much is fetched ahead of a scan. It begins small, so that the
-// first bytes come soon, and doubles while the reader has to wait for bytes all
-// the same: over a long way to the server, much has to be on its way.
+// first bytes come soon, and grows by four and then by two while the reader has to
+// wait for bytes all the same: over a long way to the server, much has to be on
+// its way, and each time takes a round trip.
 type window struct {
 	size, most int64 // bytes
 	done       int64 // bytes that the reader has read
@@ -168,6 +170,9 @@ func (w *window) waited() {
 		return
 	}
 	w.grow = w.done + w.size // what is on its way for the old size shows nothing
+	if w.size < quickWindow {
+		w.size *= 2
+	}
 	w.size = min(2*w.size, w.most)
 }
 

@@ -156,9 +156,9 @@ func covers(fetched map[int64]bool, length, off, n int64) bool {
 	return false
 }
 
-// TestPatternWindow: little at first, twice as much whenever the reader waits
-// for bytes that were sent for with the last size, and half of the budget at
-// most.
+// TestPatternWindow: little at first, four times as much and then twice whenever
+// the reader waits for bytes that were sent for with the last size, and half of
+// the budget at most.
 func TestPatternWindow(t *testing.T) {
 	p := newPattern()
 	first := p.next(0, 16*kib)
@@ -171,7 +171,7 @@ func TestPatternWindow(t *testing.T) {
 		r := p.next(off, 128*kib)
 		r.window.upTo = r.first + r.count*r.step
 		r.window.waited() // always
-		if r.window.size > 2*size {
+		if r.window.size > 4*size || size >= quickWindow && r.window.size > 2*size {
 			t.Fatalf("at %d the window went from %d to %d", off, size, r.window.size)
 		}
 		size = r.window.size

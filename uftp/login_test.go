@@ -1,0 +1,108 @@
+package uftp_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
+	"github.com/csi-uftp/csi-uftp/uftp/uftptest"
+)
+
+// TestLoginForData opens the data connection with the log-in for one who is going
+// to read, and only for him.
+func TestLoginForData(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{})
+	data := pattern(10000, 70)
+	old(t, s, "data", data)
+	c := open(t, s)
+	if _, err := c.Stat(t.Context(), "data"); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Stats().DataConnections; n != 0 {
+		t.Errorf("%d data connections for a Stat", n)
+	}
+	if n := c.Stats().RoundTrips; n != 2 {
+		t.Errorf("%d round trips for a log-in and a Stat, want 2", n)
+	}
+	c = open(t, s)
+	p := make([]byte, len(data))
+	if _, err := c.ReadAt(t.Context(), "data", p, 0); err != nil || !bytes.Equal(p, data) {
+		t.Fatal(err)
+	}
+	// The log-in, the connection, and the bytes; where the machine is busy, the
+	// tail is asked for.
+	if st := c.Stats(); st.RoundTrips < 3 || st.RoundTrips > 4 || st.Logins != 1 || st.Retries != 0 {
+		t.Errorf("stats %+v", st)
+	}
+	if st := s.Stats(); st.DataConnections != 1 || st.Logins != 2 {
+		t.Errorf("server: %d data connections, %d logins", st.DataConnections, st.Logins)
+	}
+}
+
+// TestLoginRefused tells apart why a server does not let somebody in, although
+// everything was sent before it said so.
+func TestLoginRefused(t *testing.T) {
+	t.Parallel()
+	const busy = "500 Too many active transfer requests / sessions for 'demo' - server limit is 4"
+	for reply, want := range map[string]error{
+		busy: uftp.ErrBusy,
+		"500 Session for these credentials is already running":                          uftp.ErrBusy,
+		"530 Not logged in: Attempted to select unknown user 'x'":                       uftp.ErrAuth,
+		"500 Error establishing connection: Rejecting connection for 'u' from 10.1.1.1": uftp.ErrAuth,
+		"421 Going down":     uftp.ErrUnavailable,
+		"500 Protocol error": uftp.ErrProtocol,
+	} {
+		for _, data := range []bool{false, true} {
+			t.Run(fmt.Sprint(reply, data), func(t *testing.T) {
+				t.Parallel()
+				s := uftptest.Start(t, uftptest.Config{})
+				s.WriteFile(t, "data", []byte("x"))
+				s.Faults().Inject(-1, uftptest.Fault{Verb: uftptest.FaultLogin, Reply: reply})
+				c := open(t, s, func(c *uftp.Config) { c.IOTimeout = 4 * time.Second })
+				var err error
+				if data {
+					_, err = c.ReadAt(t.Context(), "data", make([]byte, 1), 0)
+				} else {
+					_, err = c.Stat(t.Context(), "data")
+				}
+				if !errors.Is(err, want) {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	s := uftptest.Start(t, uftptest.Config{})
+	c := open(t, s, func(c *uftp.Config) { c.BaseDir += "/missing" })
+	if _, err := c.ReadAt(t.Context(), "data", make([]byte, 1), 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a base directory: %v", err)
+	}
+}
+
+// TestSessionsSideBySide has many ask for sessions of a server that allows a few:
+// all are served, and the client knows how many it has.
+func TestSessionsSideBySide(t *testing.T) {
+	t.Parallel()
+	const limit = 5
+	s := uftptest.Start(t, uftptest.Config{MaxConnections: limit})
+	s.WriteFile(t, "data", []byte("x"))
+	s.Faults().SetLink(uftptest.Link{Delay: 5 * time.Millisecond})
+	c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 16 })
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			if _, err := c.Stat(t.Context(), "data"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if st := c.Stats(); st.Sessions > limit || st.Sessions < 2 || st.Auths != 1 || st.Retries != 0 {
+		t.Errorf("stats %+v", st)
+	}
+}
