@@ -79,7 +79,10 @@ func copying(links []string) []workload {
 	all := []workload{
 		{
 			name: "cp, download of a file", unit: megabytes,
-			raw:  readWhole(workload{}).raw,
+			// It writes what it reads to a file, as a copy must.
+			raw: func(p place) []string {
+				return append(readWhole(workload{}).raw(p), "-to", filepath.Join(p.local, "raw"))
+			},
 			work: func(p place) []string { return run(p, 1, p.size, remote+bigFile, p.local) },
 		},
 		{

@@ -3,7 +3,8 @@
 // cache and nothing of package uftp, just ranges that are pipelined on data
 // connections that stay open. What it reads it drops.
 //
-//	raw read     -file F -size N          a file from its beginning to its end
+//	raw read     -file F -size N          a file from its beginning to its end;
+//	                                      with -to G it is written to a local file
 //	raw ranges   -file F -size N -n 4096  pieces of it at random, or with -stride in order
 //	raw many     -file F%d -count 8 -size N   several files at once
 //	raw list     -dir D                   names, sizes and times
@@ -29,10 +30,11 @@ import (
 // job is what to do.
 type job struct {
 	file, out, dir string
-	size           int64 // bytes of the file
-	piece          int64 // bytes of a range
-	stride         int64 // from one range to the next; 0 is random
-	count          int   // files or ranges; 0 is as many as the time allows
+	to             string // a local file, which gets what is read
+	size           int64  // bytes of the file
+	piece          int64  // bytes of a range
+	stride         int64  // from one range to the next; 0 is random
+	count          int    // files or ranges; 0 is as many as the time allows
 	sessions       int
 	depth          int           // ranges under way on each session
 	limit          time.Duration // no new range after this time
@@ -47,6 +49,7 @@ func main() {
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	flags.StringVar(&j.file, "file", "", "")
 	flags.StringVar(&j.out, "out", "", "")
+	flags.StringVar(&j.to, "to", "", "")
 	flags.StringVar(&j.dir, "dir", ".", "")
 	flags.Int64Var(&j.size, "size", 0, "")
 	flags.Int64Var(&j.piece, "n", 4<<20, "")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -121,18 +122,24 @@ type reader struct {
 	begin time.Time
 	first time.Duration
 	bytes int64
+	to    *os.File // gets the bytes, if it is not nil
 }
 
 func newReader(s *session, begin time.Time) *reader {
 	return &reader{s: s, buf: make([]byte, 512<<10), begin: begin}
 }
 
-// take reads the bytes of a span, and drops them.
+// take reads the bytes of a span, and writes or drops them.
 func (r *reader) take(sp span) error {
 	for left := sp.n; left > 0; {
 		n, err := r.s.data.Read(r.buf[:min(int64(len(r.buf)), left)])
 		if r.first == 0 {
 			r.first = time.Since(r.begin)
+		}
+		if r.to != nil {
+			if _, werr := r.to.WriteAt(r.buf[:n], sp.off+sp.n-left); werr != nil {
+				return werr
+			}
 		}
 		left -= int64(n)
 		r.bytes += int64(n)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"os"
 	"path"
 	"slices"
 	"sync"
@@ -63,8 +64,16 @@ func timed(limit time.Duration, ops *int64, move func(span) error) func(span) er
 	}
 }
 
-func read(j job, all []*session) (result.Result, error) {
+func read(j job, all []*session) (sum result.Result, err error) {
+	var to *os.File
+	if j.to != "" {
+		if to, err = os.Create(j.to); err != nil {
+			return sum, err
+		}
+		defer func() { err = errors.Join(err, to.Close()) }()
+	}
 	return each(all, func(i int, s *session, r *reader) (ops int64, err error) {
+		r.to = to
 		err = s.pipe(retr, pieces(j.file, j.size, j.piece, i, len(all)), j.depth, timed(j.limit, &ops, r.take))
 		return ops, err
 	})
