@@ -41,7 +41,7 @@ type workload struct {
 	warm      bool // the second time on the same mount counts
 	diskCache bool // the second time, on another mount with the same disk cache
 	writes    bool
-	copies    bool // by a copier
+	copies    int // how many files a copier copies; 0 is for mounts
 }
 
 // place is where and how much.

@@ -78,14 +78,14 @@ func (b *bench) measure(ctx context.Context, w workload, subjects []subject) []r
 }
 
 // errSlow says that a run did not end in its time.
-var errSlow = fmt.Errorf("not done after %v", cellTimeout)
+var errSlow = errors.New("not done in the time there is")
 
 // noteNone marks a row that means nothing.
 const noteNone = "-"
 
 // once runs a workload once on the i-th of the reference and the subjects.
 func (b *bench) once(ctx context.Context, w workload, subjects []subject, i int, r *row) (sample, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, cellTimeout, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, w.patience(), errSlow)
 	defer cancel()
 	if r.Note == errSlow.Error() {
 		return sample{}, nil // it was when it was compared
@@ -112,7 +112,7 @@ func (b *bench) once(ctx context.Context, w workload, subjects []subject, i int,
 func (b *bench) skip(w workload, s subject) string {
 	_, isProduct := s.(product)
 	switch why := s.missing(); {
-	case w.writes && !s.writes() && !w.copies, w.diskCache && !isProduct && s.name() != "local":
+	case w.writes && !s.writes() && w.copies == 0, w.diskCache && !isProduct && s.name() != "local":
 		return noteNone
 	case why != "":
 		return noteSkipped + why
@@ -193,6 +193,9 @@ func (b *bench) onMount(ctx context.Context, w workload, s subject) (_ sample, e
 		return sample{}, err
 	}
 	r, err := b.work(ctx, w, m)
+	if err == nil && w.copies > 0 {
+		err = w.countCopies(b.rig)
+	}
 	if err != nil {
 		return sample{}, err
 	}
@@ -247,10 +250,10 @@ func (b *bench) check(ctx context.Context, w workload, s subject, r *row) {
 	if b.skip(w, s) != "" || s.name() == "local" || ctx.Err() != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, cellTimeout, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, w.patience(), errSlow)
 	defer cancel()
 	args := w.check
-	if w.writes && !w.copies {
+	if w.writes && w.copies == 0 {
 		args = w.work
 	}
 	if args == nil || b.clean() != nil {
@@ -263,7 +266,7 @@ func (b *bench) check(ctx context.Context, w workload, s subject, r *row) {
 	}
 	defer m.unmount()
 	root := m.dir
-	if w.copies {
+	if w.copies > 0 {
 		root = w.copied(b.rig)
 		if _, err := b.work(ctx, w, m); err != nil {
 			r.Note = err.Error()

@@ -89,7 +89,7 @@ func (o options) plan(l link) []planned {
 // subjects are those that say something on a link: what knows no network is
 // measured on the one that is none, others on two.
 func (o options) subjects(l link, w workload) []subject {
-	if w.copies {
+	if w.copies > 0 {
 		return copiers()
 	}
 	all := []subject{product{flags: productFlags()}}
