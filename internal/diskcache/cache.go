@@ -33,6 +33,8 @@ type Stats struct {
 	Damaged      int64 // contents that were not what was put there
 	Errors       int64 // of the disk
 	Queued       int64 // bytes that wait to be written
+	Filled       int64 // bytes that were fetched to complete what readers had left
+	Complete     int64 // contents that were verified as a whole
 	Resting      bool  // after an error, for a while
 }
 
@@ -50,20 +52,26 @@ type Cache struct {
 	queued atomic.Int64
 
 	forgets atomic.Int64
-	writing sync.Mutex // held by the writer while it writes; taken before mu
+	writing sync.Mutex // held by who writes, while he writes; taken before mu
+	ready   bool       // the directory is known to be there; guarded by writing
 
-	hits, misses, hitBytes, stored, dropped, damaged, errors atomic.Int64
+	boot      string        // names this run of the system, "" if it has no name
+	verifying chan struct{} // holds one token: who has it reads all of a content
 
-	mu        sync.Mutex // guards what follows; held for memory, opening and closing
-	closed    bool
-	open      map[id]*stored
-	verified  map[id]uint64 // births of those whose bytes were all right
-	verifying bool
+	hits, misses, hitBytes, stored, dropped, damaged, errors, filled, complete atomic.Int64
+
+	mu       sync.Mutex // guards what follows; held for memory, opening and closing
+	closed   bool
+	open     map[id]*stored
+	verified map[id]verdict
+	kept     map[id]int   // how often it is in use, beside open
+	lost     map[id]int64 // bytes that somebody has read and the disk was too slow for
 }
 
 const (
 	mostOpen     = 128     // contents
 	mostVerified = 1 << 14 // remembered
+	mostLost     = 1 << 10 // remembered
 	idleOpen     = time.Minute
 	tidyEvery    = 5 * time.Second
 	// racy is how old a file must be for its size and modification time to tell
@@ -88,11 +96,15 @@ func Open(cfg Config) (*Cache, error) {
 		cfg.Queue = 16 << 20
 	}
 	c := &Cache{
-		cfg:      cfg,
-		ledger:   ledger{cfg.Dir, cfg.Budget},
-		queue:    make(chan put, 1024),
-		open:     make(map[id]*stored),
-		verified: make(map[id]uint64),
+		cfg:       cfg,
+		ledger:    ledger{cfg.Dir, cfg.Budget},
+		queue:     make(chan put, 1024),
+		boot:      bootID(),
+		verifying: make(chan struct{}, 1),
+		open:      make(map[id]*stored),
+		verified:  make(map[id]verdict),
+		kept:      make(map[id]int),
+		lost:      make(map[id]int64),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.group.Go(c.write)
@@ -123,7 +135,8 @@ func (c *Cache) Stats() Stats {
 	return Stats{
 		Hits: c.hits.Load(), Misses: c.misses.Load(), HitBytes: c.hitBytes.Load(),
 		Stored: c.stored.Load(), Dropped: c.dropped.Load(), Damaged: c.damaged.Load(),
-		Errors: c.errors.Load(), Queued: c.queued.Load(), Resting: c.rest.resting(time.Now()),
+		Errors: c.errors.Load(), Queued: c.queued.Load(), Filled: c.filled.Load(), Complete: c.complete.Load(),
+		Resting: c.rest.resting(time.Now()),
 	}
 }
 
@@ -167,7 +180,7 @@ func (c *Cache) get(x Content, off int64, p []byte) bool {
 // note deals with an error: of a content that is damaged, or of the disk.
 func (c *Cache) note(s *stored, err error) {
 	switch {
-	case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, errClosed), errors.Is(err, context.Canceled):
+	case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, errClosed), errors.Is(err, errDropped), errors.Is(err, context.Canceled):
 		return
 	case errors.Is(err, errDamaged):
 		c.damaged.Add(1)
@@ -293,10 +306,15 @@ func (c *Cache) forgetLocked(s *stored) {
 }
 
 // tidy closes contents that somebody has removed, as their bytes stay on the
-// disk until all have closed them, and those that were not used for a while.
+// disk until all have closed them, and those that were not used for a while. What
+// is kept was used just now.
 func (c *Cache) tidy() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := time.Now()
+	for id := range c.kept {
+		_ = os.Chtimes(id.path(c.cfg.Dir, indexKind), now, now) // gone is gone
+	}
 	for _, s := range c.open {
 		if s.gone() || s.users == 0 && time.Since(s.used) > idleOpen {
 			c.forgetLocked(s)

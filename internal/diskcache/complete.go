@@ -1,16 +1,19 @@
 package diskcache
 
-import "os"
+import (
+	"os"
+	"time"
+)
 
 // verifyAtOnce is the size up to which a content is verified while the opener
 // waits, in bytes.
 const verifyAtOnce = 1 << 20
 
 // Complete returns the file that holds all of x, open for reading, if there is
-// one and each byte of it was verified since this process began. Whoever has it
-// may read from it for as long as he likes: nobody changes it, and removing it
-// does not touch who has it open. Large files are verified in the background;
-// the answer is then no until that is done.
+// one and each byte of it was verified lately: see verdict. Whoever has it may
+// read from it for as long as he likes: nobody changes it, and removing it does
+// not touch who has it open. Large files are verified in the background; the
+// answer is then no until that is done.
 func (c *Cache) Complete(x Content) (*os.File, bool) {
 	s, err := c.acquire(x, false)
 	if err != nil {
@@ -40,46 +43,50 @@ func (c *Cache) Complete(x Content) (*os.File, bool) {
 	return f, true
 }
 
+// Keep notes that x is in use without Get and Complete being called, until done
+// is: what others have not used for longer leaves before it.
+func (c *Cache) Keep(x Content) (done func()) {
+	id := newID(c.cfg, x)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kept[id]++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.kept[id]--; c.kept[id] == 0 {
+			delete(c.kept, id)
+		}
+	}
+}
+
 // isVerified reports whether all of s is known to be right, and sees to it that
 // it will be.
 func (c *Cache) isVerified(s *stored) bool {
-	c.mu.Lock()
-	if c.verified[s.id] == s.birth {
-		c.mu.Unlock()
-		return true
-	}
-	if c.closed || c.verifying {
-		c.mu.Unlock()
+	state, err := s.state()
+	if err != nil {
+		c.note(s, err)
 		return false
 	}
-	if s.size > verifyAtOnce {
-		c.verifying = true
+	if c.knows(s, state, time.Now()) {
+		return true
+	}
+	if s.size <= verifyAtOnce {
+		return c.verify(s)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	select {
+	case c.verifying <- struct{}{}:
 		s.users++
 		c.group.Go(func() {
 			c.verify(s)
+			<-c.verifying
 			c.release(s)
 		})
-		c.mu.Unlock()
-		return false
+	default: // one at a time
 	}
-	c.mu.Unlock()
-	return c.verify(s)
-}
-
-func (c *Cache) verify(s *stored) bool {
-	ok, err := s.verify(c.ctx.Done())
-	c.note(s, err)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s.size > verifyAtOnce {
-		c.verifying = false
-	}
-	if !ok {
-		return false
-	}
-	if len(c.verified) >= mostVerified {
-		clear(c.verified)
-	}
-	c.verified[s.id] = s.birth
-	return true
+	return false
 }

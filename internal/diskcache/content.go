@@ -144,7 +144,7 @@ func (s *stored) prepare(create bool) error {
 // far as its file system knows when it was made, and its size.
 func identify(f *os.File) (birth uint64, size int64, err error) {
 	var st unix.Statx_t
-	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_SIZE|unix.STATX_BTIME, &st); err != nil {
+	if err := statx(f, &st); err != nil {
 		return 0, 0, err
 	}
 	var b [24]byte
@@ -152,6 +152,10 @@ func identify(f *os.File) (birth uint64, size int64, err error) {
 	binary.LittleEndian.PutUint64(b[8:], uint64(st.Btime.Sec)) //nolint:gosec // bits
 	binary.LittleEndian.PutUint64(b[16:], uint64(st.Btime.Nsec))
 	return xxhash.Sum64(b[:]), int64(st.Size), nil //nolint:gosec // sizes fit
+}
+
+func statx(f *os.File, st *unix.Statx_t) error {
+	return unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, st)
 }
 
 // header tells which content this is the index of, and which file has its bytes.

@@ -9,8 +9,8 @@
 // A content (path, size and modification time of a file, as one identity sees it
 // at one source) is two files, named by a hash of all that. The one is sparse and
 // holds the bytes where they are in the remote file; so one that is complete can
-// stand for the remote file: [Cache.Complete]. The other has a header and a
-// checksum of each page of 4 KiB that is there.
+// stand for the remote file: [Cache.Complete]. The other has a header, a checksum
+// of each page of 4 KiB that is there, and when all of it was found right.
 //
 // Nothing is locked, synced or renamed to write a page: first its bytes go to
 // the disk, then its checksum, and who reads compares them. Whatever a crash, a
@@ -28,7 +28,8 @@
 //
 // Get says no and Put says no: there are no errors. After an error of the disk,
 // a full one for instance, the cache rests for a while. Writing is done behind
-// the reader, from a bounded queue that drops what it has no room for.
+// the reader, from a bounded queue that drops what it has no room for; later
+// [Cache.Fill] can bring it.
 //
 // The package does not know whether a content is what the server has now, and
 // keeps none that is younger than two seconds: its size and time may not tell

@@ -97,18 +97,21 @@ func (s *stored) write(p []byte, off int64, sums []byte) error {
 	return nil
 }
 
-// chunk is how much is looked at at a time, in bytes.
-const chunk = 1 << 20
+// chunk is how much is read or written at a time, in bytes, and stride how much
+// is looked at in the index.
+const (
+	chunk  = 1 << 20
+	stride = 64 * chunk
+)
 
 // whole reports whether every page is there.
 func (s *stored) whole() (bool, error) {
 	if s.full.Load() {
 		return true, nil
 	}
-	sums := make([]byte, 0, 64*chunk/page*sumSize)
-	for off := int64(0); off < s.size; off += chunk * 64 {
-		n := min(chunk*64, s.size-off)
-		missing, err := s.missing(off, n, sums)
+	sums := make([]byte, 0, stride/page*sumSize)
+	for off := int64(0); off < s.size; off += stride {
+		missing, err := s.missing(off, min(stride, s.size-off), sums)
 		if err != nil || missing > 0 {
 			return false, err
 		}

@@ -35,23 +35,28 @@ func (c *Cache) enqueue(w put) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := int64(len(w.p))
-	if c.closed || c.queued.Load()+n > c.cfg.Queue {
+	if c.closed {
 		return false
 	}
-	select {
-	case c.queue <- w:
-		c.queued.Add(n)
-		return true
-	default:
-		return false
+	if c.queued.Load()+n <= c.cfg.Queue {
+		select {
+		case c.queue <- w:
+			c.queued.Add(n)
+			return true
+		default:
+		}
 	}
+	if len(c.lost) >= mostLost {
+		clear(c.lost)
+	}
+	c.lost[newID(c.cfg, w.x)] += n
+	return false
 }
 
 // write writes what was put, until Close.
 func (c *Cache) write() {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
-	ready := false
 	for {
 		select {
 		case <-c.ctx.Done():
@@ -59,41 +64,52 @@ func (c *Cache) write() {
 		case <-tick.C:
 			c.tidy()
 		case w := <-c.queue:
-			ready = c.handle(w, ready)
+			if len(w.p) > 0 {
+				_ = c.handle(w) // counted, and nobody waits for it
+			}
 			c.queued.Add(-int64(len(w.p)))
 			w.done()
 		}
 	}
 }
 
-// handle writes one piece, or drops it. ready is whether the directory is known
-// to be there, before and after.
-func (c *Cache) handle(w put, ready bool) bool {
+// handle writes one piece, or says why it is dropped.
+func (c *Cache) handle(w put) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if c.rest.resting(time.Now()) || w.age != c.forgets.Load() {
+	err := c.tryHandle(w)
+	if err != nil {
 		c.dropped.Add(int64(len(w.p)))
-		return ready
 	}
-	if !ready {
+	return err
+}
+
+// errDropped means that a piece is not to be written, or not now.
+var errDropped = errors.New("diskcache: dropped")
+
+func (c *Cache) tryHandle(w put) error {
+	if c.rest.resting(time.Now()) || w.age != c.forgets.Load() {
+		return errDropped
+	}
+	if !c.ready {
 		if err := c.prepare(); err != nil {
-			c.dropped.Add(int64(len(w.p)))
 			if c.ctx.Err() == nil {
 				c.fail(err)
 			}
-			return false
+			return err
 		}
+		c.ready = true
 	}
 	s, err := c.acquire(w.x, true)
 	if err == nil {
 		err = c.store(s, w)
 		c.release(s)
 	}
-	if err != nil {
-		c.dropped.Add(int64(len(w.p)))
-	}
 	c.note(s, err)
-	return !errors.Is(err, fs.ErrNotExist) // or somebody has removed it
+	if errors.Is(err, fs.ErrNotExist) { // somebody has removed the directory
+		c.ready = false
+	}
+	return err
 }
 
 // Forget removes what is stored of x, and what waits to be: for whoever knows
@@ -132,7 +148,7 @@ func (c *Cache) drain() {
 func (c *Cache) store(s *stored, w put) error {
 	n := int64(len(w.p))
 	if !s.aligned(w.off, n) {
-		return nil
+		return errDropped
 	}
 	var sums [chunk / page * sumSize]byte
 	missing, err := s.missing(w.off, n, sums[:])
@@ -142,9 +158,11 @@ func (c *Cache) store(s *stored, w put) error {
 	// Of a file that does not fit, a part stays: in turns of reading it all,
 	// what was used longest ago would always be what is wanted next.
 	have, err := s.bytes()
-	if err != nil || have+missing > c.cfg.Budget/2 {
-		c.dropped.Add(n)
+	if err != nil {
 		return err
+	}
+	if have+missing > c.cfg.Budget/2 {
+		return errDropped
 	}
 	// The index, or the file system's list of pieces, may grow by a block.
 	locked, err := c.ledger.promise(c.ctx, missing+page)
