@@ -172,7 +172,9 @@ func (b *bench) onMount(ctx context.Context, w workload, s subject) (_ sample, e
 		if err != nil {
 			return sample{}, err
 		}
-		_, err = b.work(ctx, w, m)
+		if _, err = b.work(ctx, w, m); err == nil {
+			err = settle(ctx, m)
+		}
 		m.unmount()
 		if err != nil {
 			return sample{}, err
@@ -210,6 +212,31 @@ func (b *bench) onMount(ctx context.Context, w workload, s subject) (_ sample, e
 	r.Fetched = after.counters["client_bytes_read"] - before.counters["client_bytes_read"]
 	r.Trips = after.counters["client_round_trips"] - before.counters["client_round_trips"]
 	return sample{r, after.counters, m.peak(), m.took}, nil
+}
+
+// settle waits until a mount's disk cache does nothing more with what was read: it
+// writes, completes and verifies files behind the reader.
+func settle(ctx context.Context, m *mounted) error {
+	const steady = 3 // looks that see the same
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	last := int64(-1)
+	for same := 0; same < steady; {
+		c, err := m.counters(ctx)
+		if err != nil {
+			return err
+		}
+		done := c["disk_stored"] + c["disk_dropped"] + c["disk_filled"] + c["disk_complete"]
+		if same++; done != last || c["disk_queued"] > 0 {
+			last, same = done, 0
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 func (b *bench) mount(ctx context.Context, s subject) (*mounted, error) {
