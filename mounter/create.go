@@ -58,6 +58,7 @@ func (m *Manager) attach(ctx context.Context, client *keeper.Client, mt *mount) 
 	if err := writeInitReply(device, init, reply); err != nil {
 		return err
 	}
+	m.passFiles(ctx, client, mt)
 	t, err := readTable()
 	if err != nil {
 		return err

@@ -78,12 +78,13 @@ type mount struct {
 	match       string // what a publication must have in common with it to share it
 	fingerprint string // of the credential in use
 	device      *wire.FD
-	dev         string // MAJ:MIN
-	used        bool   // it was made, and somebody may have written to it
-	users       int    // publications, also those under way
-	ended       string // why it serves no more, "" if it does
-	orphan      bool   // the keeper does not know it (any more): nobody watches the worker
-	closing     bool   // being torn down: not to be shared any more
+	dev         string     // MAJ:MIN
+	passing     *wire.Peer // the worker's, for files that the kernel reads itself; nil if it asks for none
+	used        bool       // it was made, and somebody may have written to it
+	users       int        // publications, also those under way
+	ended       string     // why it serves no more, "" if it does
+	orphan      bool       // the keeper does not know it (any more): nobody watches the worker
+	closing     bool       // being torn down: not to be shared any more
 
 	noting chan struct{} // holds one token: who has it may write the note
 }

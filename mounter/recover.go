@@ -175,6 +175,7 @@ func (m *Manager) sync(ctx context.Context, client *keeper.Client) error {
 			_ = kept.Device.Close()
 		}
 	}
+	m.passFilesAgain(client) //nolint:contextcheck // it goes on when ctx ends
 	if !m.cfg.Direct {
 		m.sweep(ctx, t)
 	}

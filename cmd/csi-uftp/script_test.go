@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -66,11 +67,15 @@ func scriptParams(t *testing.T, start func(uftptest.Config) (*uftptest.Server, e
 		RequireUniqueNames:  true,
 		Setup:               func(env *testscript.Env) error { return setupScript(t, env, start) },
 		Condition: func(cond string) (bool, error) {
-			if cond != "fuse" {
-				return false, errors.New("unknown condition")
-			}
 			_, err := os.Stat("/dev/fuse")
-			return err == nil && os.Geteuid() == 0, nil
+			fuse := err == nil && os.Geteuid() == 0
+			switch cond {
+			case "fuse":
+				return fuse, nil
+			case "passthrough":
+				return fuse && kernelPasses(), nil
+			}
+			return false, errors.New("unknown condition")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   scriptExits,
@@ -78,6 +83,14 @@ func scriptParams(t *testing.T, start func(uftptest.Config) (*uftptest.Server, e
 			"given":   scriptGiven,
 		},
 	}
+}
+
+// kernelPasses reports whether the kernel can read files itself for FUSE.
+func kernelPasses() bool {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	var major, minor int
+	n, _ := fmt.Sscanf(string(release), "%d.%d", &major, &minor)
+	return err == nil && n == 2 && (major > 6 || major == 6 && minor >= 9)
 }
 
 // scriptServer is the key of a script's server.

@@ -115,7 +115,7 @@ func (s *stored) verdictAt() int64 { return headerSize + (s.size+page-1)/page*su
 const verdictSize = 24
 
 func (s *stored) writeVerdict(boot string, v verdict) error {
-	b := binary.LittleEndian.AppendUint64(nil, uint64(v.at.UnixNano())) //nolint:gosec // bits
+	b := binary.LittleEndian.AppendUint64(nil, uint64(v.at.UnixNano()))
 	b = binary.LittleEndian.AppendUint64(b, v.state)
 	b = binary.LittleEndian.AppendUint64(b, s.seal(boot, b))
 	_, err := s.index.WriteAt(b, s.verdictAt())

@@ -2,11 +2,14 @@ package fusefs_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/csi-uftp/csi-uftp/mounter/fusefs/fsxtest"
 )
@@ -16,8 +19,18 @@ import (
 // blocks a thread that Go's garbage collector waits for.
 const childEnv = "FUSEFS_TEST_CHILD"
 
-// runChild is the program: it does one run of fsxtest.
+// mapPrefix before a path has the program write a byte to the file, mapped.
+const mapPrefix = "map "
+
+// runChild is the program: it does one run of fsxtest, or what mapPrefix says.
 func runChild(config string) int {
+	if path, ok := strings.CutPrefix(config, mapPrefix); ok {
+		if err := writeMapped(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
 	var cfg fsxtest.Config
 	err := json.Unmarshal([]byte(config), &cfg)
 	if err == nil {
@@ -37,8 +50,28 @@ func runFsx(t *testing.T, cfg fsxtest.Config) error {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return inChild(t, string(config))
+}
+
+// writeMapped makes the first byte of a file a 'b'.
+func writeMapped(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	p, err := unix.Mmap(int(f.Fd()), 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	p[0] = 'b'
+	return errors.Join(unix.Msync(p, unix.MS_SYNC), unix.Munmap(p), f.Close())
+}
+
+// inChild runs the program.
+func inChild(t *testing.T, config string) error {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
-	cmd.Env = append(os.Environ(), childEnv+"="+string(config))
+	cmd.Env = append(os.Environ(), childEnv+"="+config)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)

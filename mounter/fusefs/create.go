@@ -58,8 +58,7 @@ func (fs *FS) create(ctx context.Context, in *fuse.CreateIn, name string, out *f
 		return nil, err
 	}
 	// Nobody can remove it before it counts as open: we hold the names.
-	fs.addHandle(n, in.Flags, out)
-	return n, nil
+	return n, fs.addHandle(n, in.Flags, nil, out)
 }
 
 // absentFor is how long a name that was looked up in vain may be believed to be

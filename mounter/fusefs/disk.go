@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"context"
+	"os"
 	"path"
 	"time"
 
@@ -15,6 +16,9 @@ type Disk interface {
 	Get(x diskcache.Content, off int64, p []byte) bool
 	Put(x diskcache.Content, off int64, p []byte, done func()) bool
 	Forget(x diskcache.Content)
+	Complete(x diskcache.Content) (*os.File, bool)
+	Keep(x diskcache.Content) (done func())
+	Fill(ctx context.Context, x diskcache.Content, fetch func(ctx context.Context, off int64, p []byte) error) error
 }
 
 // diskTier is a Disk behind the block cache.

@@ -16,8 +16,9 @@ import (
 // diskMount is a mount of a server that others mount, too, with a disk cache.
 type diskMount struct {
 	*mounted
-	disk    *diskcache.Cache
-	fetches atomic.Int64
+	disk     *diskcache.Cache
+	cacheDir string
+	fetches  atomic.Int64
 }
 
 // openDisk opens a disk cache until after the mounts of the test.
@@ -34,7 +35,7 @@ func openDisk(t *testing.T, dir string) *diskcache.Cache {
 func mountDisk(t *testing.T, root, dir string) *diskMount {
 	t.Helper()
 	disk := openDisk(t, dir)
-	m := &diskMount{disk: disk}
+	m := &diskMount{disk: disk, cacheDir: dir}
 	remote := &dirRemote{root: root}
 	m.mounted = mountRemote(t, remote, root, func(c *fusefs.Config) { c.Disk = disk })
 	m.remote = remote

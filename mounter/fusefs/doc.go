@@ -5,7 +5,8 @@
 // The main type is [FS], a go-fuse RawFileSystem: with its own table of inodes,
 // because what the kernel knows by number has to outlive the process that
 // serves it (see [Store]). Each family of operations has a file: lookup, open,
-// read, ahead, write, upload, truncate, setattr, create, remove, rename, dir.
+// read, ahead, passthrough, write, upload, truncate, setattr, create, remove,
+// rename, dir.
 //
 // # What is where
 //

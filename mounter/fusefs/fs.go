@@ -56,15 +56,18 @@ type FS struct {
 	cancel context.CancelFunc
 	group  sync.WaitGroup // writeback, reading ahead
 
-	forget  atomic.Pointer[func(uint64)] // see Notify
-	clock   atomic.Uint64                // see tick
-	tree    *tree
-	handles *handles
-	spool   *spool.Spool
-	pieces  *pieces
-	ahead   ahead
-	cache   *blockcache.Cache
-	back    *writeback
+	forget    atomic.Pointer[func(uint64)] // see Notify
+	clock     atomic.Uint64                // see tick
+	tree      *tree
+	handles   *handles
+	spool     *spool.Spool
+	pieces    *pieces
+	ahead     ahead
+	completer completer
+	backer    atomic.Pointer[Backer] // see PassThrough
+	passing   struct{ files, opens, refused, replaced atomic.Int64 }
+	cache     *blockcache.Cache
+	back      *writeback
 }
 
 // Stats is a snapshot of an FS.
@@ -72,6 +75,7 @@ type Stats struct {
 	Nodes, Handles int
 	Cache          blockcache.Stats
 	Spool          spool.Stats
+	Passthrough    PassthroughStats
 	// Failing holds, by path, the error of each file whose last upload failed.
 	// Its data is kept and tried again.
 	Failing map[string]error
@@ -166,6 +170,10 @@ func (fs *FS) Stats() Stats {
 		Handles: fs.handles.len(),
 		Cache:   fs.cache.Stats(),
 		Spool:   fs.spool.Stats(),
+		Passthrough: PassthroughStats{
+			Files: fs.passing.files.Load(), Opens: fs.passing.opens.Load(),
+			Refused: fs.passing.refused.Load(), Replaced: fs.passing.replaced.Load(),
+		},
 		Failing: fs.failing(),
 	}
 }

@@ -14,6 +14,7 @@ type handle struct {
 	flags  uint32 // of open(2)
 	epoch  uint64 // the version that was opened, see node
 	reader *blockcache.Reader
+	passed *passed // the kernel reads it itself, nil if not
 }
 
 func (h *handle) writable() bool { return writes(h.flags) }

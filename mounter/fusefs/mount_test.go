@@ -2,9 +2,11 @@ package fusefs_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +30,29 @@ type mounted struct {
 	dir    string // where it is mounted
 	root   string // what the server serves
 	remote *dirRemote
+	backer *kernelBacker
+}
+
+// kernelBacker tells the kernel of files, as the node does.
+type kernelBacker struct {
+	server *fuse.Server
+	known  atomic.Int64 // files that it is to know
+	err    atomic.Value // what Back returned last, if that was an error
+}
+
+func (b *kernelBacker) Back(_ context.Context, f *os.File) (int32, error) {
+	id, errno := b.server.RegisterBackingFd(&fuse.BackingMap{Fd: int32(f.Fd())})
+	if errno != 0 {
+		b.err.Store(errno)
+		return 0, errno
+	}
+	b.known.Add(1)
+	return id, nil
+}
+
+func (b *kernelBacker) Unback(id int32) {
+	b.known.Add(-1)
+	_ = b.server.UnregisterBackingFd(id)
 }
 
 // path returns the path of a name below the mount, served that below the
@@ -73,11 +98,12 @@ func mountRemote(t *testing.T, remote fusefs.Remote, root string, change func(*f
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &mounted{fs: fs, dir: serve(t, fs), root: root}
+	dir, backer := serve(t, fs)
+	return &mounted{fs: fs, dir: dir, root: root, backer: backer}
 }
 
 // serve mounts fs until the end of the test, or skips the test.
-func serve(t *testing.T, fs *fusefs.FS) string {
+func serve(t *testing.T, fs *fusefs.FS) (string, *kernelBacker) {
 	t.Helper()
 	dir := t.TempDir()
 	closeFS := func() {
@@ -98,17 +124,22 @@ func serve(t *testing.T, fs *fusefs.FS) string {
 		DirectMountStrict: true,
 		Options:           []string{"default_permissions"},
 		MaxWrite:          1 << 20,
+		DisableSplice:     true, // pipes hold less than the longest reply
 		Debug:             os.Getenv("FUSEFS_DEBUG") != "",
 	})
 	if err != nil {
 		closeFS()
 		t.Skipf("mount: %v", err)
 	}
+	backer := &kernelBacker{server: server}
 	go server.Serve() // ends with Unmount
 	if err := server.WaitMount(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		eventually(t, "the kernel knows no file any more", func() bool {
+			return backer.known.Load() == 0 && fs.Stats().Passthrough.Files == 0
+		})
 		if err := server.Unmount(); err != nil {
 			t.Errorf("unmount: %v", err)
 		}
@@ -117,7 +148,7 @@ func serve(t *testing.T, fs *fusefs.FS) string {
 		}
 		closeFS()
 	})
-	return dir
+	return dir, backer
 }
 
 // testLog makes lines of a log lines of a test's.

@@ -32,10 +32,12 @@ type node struct {
 	name     string
 	children map[string]*node
 	place    Place
-	moved    bool   // by us
-	lookups  uint64 // the kernel's references
-	refs     int    // ours: handles, dirty data, cleaning up
-	opens    int    // file handles
+	moved    bool                 // by us
+	heirs    map[string]time.Time // directories only: when files of such names were given up, see tree.giveUp
+	heir     time.Time            // when the file was given up that had its name
+	lookups  uint64               // the kernel's references
+	refs     int                  // ours: handles, dirty data, cleaning up
+	opens    int                  // file handles
 
 	mu sync.Mutex // guards what follows
 
@@ -62,6 +64,7 @@ type node struct {
 	openedAt    time.Time // last open that the caches were emptied for; zero: never open
 	openedEpoch uint64    // and the epoch then
 	handles     map[*handle]struct{}
+	passed      *passed // what the kernel reads itself, while somebody has it open
 
 	toldSize  int64     // what the kernel was told last
 	toldUntil time.Time // and for how long it may believe that

@@ -34,6 +34,11 @@ func (fs *FS) open(ctx context.Context, n *node, flags uint32, out *fuse.OpenOut
 	case fs.spec.ReadOnly && (writes(flags) || flags&syscall.O_TRUNC != 0):
 		return errReadOnly
 	}
+	if !passable(flags) {
+		if err := fs.giveUp(n, true); err != nil {
+			return err
+		}
+	}
 	tick, outcome := fs.tick(), n.aheadOutcome(fs.spec.AttrTimeout)
 	if !writes(flags) && flags&syscall.O_TRUNC == 0 && !fs.authoritative(n) {
 		fs.preload(ctx, n, false)
@@ -64,7 +69,9 @@ func (fs *FS) open(ctx context.Context, n *node, flags uint32, out *fuse.OpenOut
 			return err
 		}
 	}
-	fs.addHandle(n, flags, out)
+	if err := fs.addHandle(n, flags, fs.offer(ctx, n, flags), out); err != nil {
+		return err
+	}
 	if !writes(flags) {
 		fs.readAhead(n, outcome)
 	}
@@ -83,13 +90,27 @@ func (n *node) allows(flags uint32) error {
 	return nil
 }
 
-// addHandle makes a handle of n, whose op gate the caller holds.
-func (fs *FS) addHandle(n *node, flags uint32, out *fuse.OpenOut) {
+// addHandle makes a handle of n, whose op gate the caller holds. What is offered
+// is used or ended.
+func (fs *FS) addHandle(n *node, flags uint32, offered *passed, out *fuse.OpenOut) error {
 	h := &handle{n: n, flags: flags, reader: fs.cache.NewReader()}
 	fs.tree.open(n)
 	n.mu.Lock()
+	ok := n.pass(h, offered, n.changing == 0 && !fs.spool.Dirty(n.id))
+	if offered != nil && h.passed != offered {
+		defer fs.end(offered) // somebody was faster
+	}
+	if !ok {
+		n.mu.Unlock()
+		fs.tree.close(n)
+		_ = fs.giveUp(n, !passable(flags))
+		return errStale // also if nobody has it open any more: the next try goes well
+	}
 	h.epoch = n.epoch
-	keep, emptied := n.keepCache(time.Now())
+	var keep, emptied bool
+	if h.passed == nil { // the kernel's page cache is as it was, otherwise
+		keep, emptied = n.keepCache(time.Now())
+	}
 	stale := n.add(h)
 	version := n.version()
 	wrong := n.correct(max(n.info.Size, fs.spool.End(n.id)), time.Now())
@@ -103,6 +124,9 @@ func (fs *FS) addHandle(n *node, flags uint32, out *fuse.OpenOut) {
 	fs.handles.addFile(h, version)
 	out.Fh = h.id
 	switch {
+	case h.passed != nil:
+		fs.passing.opens.Add(1)
+		out.OpenFlags, out.BackingID = fuse.FOPEN_PASSTHROUGH, h.passed.id
 	case stale:
 		// Somebody has an older version open. The kernel has one page cache
 		// for both, so nothing may get into it.
@@ -113,6 +137,7 @@ func (fs *FS) addHandle(n *node, flags uint32, out *fuse.OpenOut) {
 	if !h.writable() {
 		out.OpenFlags |= fuse.FOPEN_NOFLUSH // close has nothing to tell
 	}
+	return nil
 }
 
 // keepCache reports whether what the kernel has cached of n is what the server
@@ -185,12 +210,19 @@ func (fs *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	n := h.n
 	n.mu.Lock()
 	delete(n.handles, h)
+	last := n.unpass(h)
 	n.mu.Unlock()
+	if last != nil {
+		fs.end(last)
+	}
 	fs.tree.ref(n)
 	defer fs.tree.unref(n)
 	opens, place := fs.tree.close(n)
 	if opens > 0 {
 		return
+	}
+	if place == Linked {
+		fs.completeBehind(h)
 	}
 	switch place {
 	case Hidden:

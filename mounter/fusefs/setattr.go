@@ -43,6 +43,11 @@ func (fs *FS) setAttr(ctx context.Context, n *node, in *fuse.SetAttrInCommon) er
 	if setSize && n.dir {
 		return errIsDir
 	}
+	if setSize {
+		if err := fs.giveUp(n, true); err != nil {
+			return err
+		}
+	}
 	size, err := signed(newSize)
 	if err != nil {
 		return err

@@ -91,6 +91,7 @@ func (t *tree) enter(dir *node, name string, info uftp.Info, tick uint64, now ti
 		t.nodes[n.id] = n
 		t.inos[n.ino] = n
 		t.attach(n, dir, name)
+		n.heir = dir.heirs[name]
 	}
 	n.lookups++
 	t.store.PutNode(n.record())
@@ -195,6 +196,39 @@ func (t *tree) remove(n *node, place Place) {
 	if n != t.root {
 		t.detach(n, place)
 	}
+}
+
+// maxHeirs bounds the names that a directory remembers; heirTime is for how long
+// whoever takes such a name is an heir. The kernel may forget the first at once,
+// and look the name up once more.
+const (
+	maxHeirs = 1000
+	heirTime = 10 * time.Second
+)
+
+// giveUp is remove for a file whose name another node is to take at once. With
+// heir that one can be told from others.
+func (t *tree) giveUp(n *node, heir bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	dir, name := n.parent, n.name
+	if n == t.root || dir == nil {
+		return
+	}
+	t.detach(n, Removed)
+	if !heir {
+		return
+	}
+	if dir.heirs == nil || len(dir.heirs) >= maxHeirs {
+		dir.heirs = make(map[string]time.Time)
+	}
+	dir.heirs[name] = time.Now()
+}
+
+func (t *tree) isHeir(n *node) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Since(n.heir) < heirTime
 }
 
 func (t *tree) detach(n *node, place Place) {

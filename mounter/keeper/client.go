@@ -36,6 +36,7 @@ const maxDeaths = 4096
 // Client is a node's connection to a keeper.
 type Client struct {
 	peer   *wire.Peer
+	uid    uint32 // the keeper's
 	hello  wire.HelloResult
 	deaths chan Death
 }
@@ -73,7 +74,12 @@ func NewLocal(ctx context.Context, k *Keeper) (*Client, error) {
 }
 
 func newClient(ctx context.Context, conn *net.UnixConn) (*Client, error) {
-	c := &Client{deaths: make(chan Death, maxDeaths)}
+	uid, err := peerUID(conn)
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("who is the keeper: %w", err)
+	}
+	c := &Client{uid: uid, deaths: make(chan Death, maxDeaths)}
 	c.peer = wire.NewPeer(context.WithoutCancel(ctx), conn, wire.PeerConfig{Event: c.event, Files: 1})
 	if err := c.peer.Call(ctx, wire.KeeperHello, struct{}{}, &c.hello); err != nil {
 		_ = c.peer.Close()
@@ -127,6 +133,15 @@ func (c *Client) Instance() string { return c.hello.Instance }
 // the keeper remembers its mounts.
 func (c *Client) Key() []byte { return c.hello.Key }
 
+// WorkerUID is who the workers are: the keeper's own user, and whoever it says if
+// that is root.
+func (c *Client) WorkerUID() uint32 {
+	if c.uid != 0 {
+		return c.uid
+	}
+	return c.hello.WorkerUID
+}
+
 // Create starts a worker for a new mount and has it reach the server with the
 // credential, sealed plaintext from [uftp.MarshalAccess]. Its error is the
 // server's answer. The credential's descriptor stays the caller's. A worker
@@ -143,6 +158,13 @@ func (c *Client) Serve(ctx context.Context, name string, init []byte, device *wi
 		return nil, err
 	}
 	return result.Reply, nil
+}
+
+// Pass gives the worker a socket on which it may ask the node, which has the other
+// end, to have the kernel read files: see [wire.NodeBack]. The socket stays the
+// caller's.
+func (c *Client) Pass(ctx context.Context, name string, socket *wire.FD) error {
+	return c.peer.Call(ctx, wire.KeeperPass, wire.MountParams{Name: name}, nil, socket)
 }
 
 // SetNote replaces the note that the keeper keeps for the node.

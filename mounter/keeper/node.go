@@ -32,7 +32,7 @@ func (n *nodeConn) handle(ctx context.Context, r *wire.Request) (any, []*wire.FD
 	}
 	switch r.Method {
 	case wire.KeeperHello:
-		return wire.HelloResult{Instance: k.instance, Key: k.key}, nil, nil
+		return wire.HelloResult{Instance: k.instance, Key: k.key, WorkerUID: k.cfg.WorkerUID}, nil, nil
 	case wire.KeeperCreate:
 		return nil, nil, n.create(ctx, r)
 	case wire.KeeperServe:
@@ -52,6 +52,8 @@ func (n *nodeConn) handle(ctx context.Context, r *wire.Request) (any, []*wire.FD
 	case wire.KeeperRemove:
 		result, err := k.remove(ctx, r)
 		return result, nil, err
+	case wire.KeeperPass:
+		return nil, nil, k.pass(ctx, r)
 	}
 	return nil, nil, fmt.Errorf("%s: %w", r.Method, errors.ErrUnsupported)
 }
@@ -203,6 +205,27 @@ func (k *Keeper) refresh(ctx context.Context, r *wire.Request) error {
 		if k.mounts[m.name] == m {
 			m.credential, credential = credential, m.credential
 		}
+	}
+	return nil
+}
+
+// pass hands a worker the node's socket.
+func (k *Keeper) pass(ctx context.Context, r *wire.Request) error {
+	var p wire.MountParams
+	if err := r.Decode(&p); err != nil {
+		return err
+	}
+	socket, err := r.Take(0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = socket.Close() }()
+	m, err := k.lookup(p.Name)
+	if err != nil {
+		return err
+	}
+	if err := m.process.peer.Call(ctx, wire.WorkerPass, struct{}{}, nil, socket); err != nil {
+		return m.process.explain(ctx, err)
 	}
 	return nil
 }

@@ -127,7 +127,7 @@ func benchMount(b testing.TB, dir string) *wire.FD {
 func serveLoop(b testing.TB, fs fuse.RawFileSystem, dir string) {
 	b.Helper()
 	device := benchMount(b, dir)
-	l := newLoop(fs, testLog(b))
+	l := newLoop(fs, testLog(b), false)
 	init := make([]byte, requestBuffer)
 	n, err := unix.Read(device.Int(), init)
 	if err != nil {
@@ -156,7 +156,7 @@ func serveLoop(b testing.TB, fs fuse.RawFileSystem, dir string) {
 func serveStock(b testing.TB, fs fuse.RawFileSystem, dir string) {
 	b.Helper()
 	device := benchMount(b, dir)
-	s, err := fuse.NewServer(fs, "/dev/fd/"+strconv.Itoa(device.Release()), options(testLog(b)))
+	s, err := fuse.NewServer(fs, "/dev/fd/"+strconv.Itoa(device.Release()), options(testLog(b), false))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 // update of go-fuse, the update changed what workers say to the kernel.
 func TestProtocolServerContract(t *testing.T) {
 	files := newFakeFS()
-	l := newLoop(files, testLog(t))
+	l := newLoop(files, testLog(t), false)
 	call := func(t *testing.T, in []byte) []byte {
 		t.Helper()
 		r := &request{in: in}
@@ -60,6 +60,26 @@ func TestProtocolServerContract(t *testing.T) {
 			if f.got != f.want {
 				t.Errorf("%s is %d, want %d", f.name, f.got, f.want)
 			}
+		}
+	})
+	t.Run("INIT with passthrough", func(t *testing.T) {
+		if l.passes {
+			t.Error("passthrough was not wanted")
+		}
+		l := newLoop(files, testLog(t), true)
+		reply, err := l.negotiate(rawInit())
+		if err != nil {
+			t.Fatal(err)
+		}
+		const initExt = 1 << 30
+		body := reply[outHeaderSize:]
+		if flags := initFlags(reply) &^ initExt; flags != wanted|fuse.CAP_PASSTHROUGH || u32(body, 36) != 1 || !l.passes {
+			t.Errorf("flags %#x, max_stack_depth %d", flags, u32(body, 36))
+		}
+		// A kernel that does not know it.
+		old := rawRequest(opInit, 2, 0, [4]uint32{7, 38, 128 << 10, 0xffffffff &^ initExt}, [12]uint32{})
+		if _, err := l.negotiate(old); err != nil || l.passes {
+			t.Errorf("an old kernel passes files through: %t, %v", l.passes, err)
 		}
 	})
 	t.Run("LOOKUP", func(t *testing.T) {

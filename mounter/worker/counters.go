@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/csi-uftp/csi-uftp/internal/diskcache"
 	"github.com/csi-uftp/csi-uftp/mounter/fusefs"
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
@@ -12,10 +13,13 @@ import (
 // counters flattens the snapshots of a mount's parts: RoundTrips of the client
 // is "client_round_trips". Whatever number a part adds to its snapshot comes out
 // here.
-func counters(client uftp.ClientStats, files fusefs.Stats) map[string]int64 {
+func counters(client uftp.ClientStats, files fusefs.Stats, disk fusefs.Disk) map[string]int64 {
 	all := map[string]int64{"files_failing": int64(len(files.Failing))}
 	flatten(all, "client", reflect.ValueOf(client))
 	flatten(all, "files", reflect.ValueOf(files))
+	if c, ok := disk.(*diskcache.Cache); ok {
+		flatten(all, "disk", reflect.ValueOf(c.Stats()))
+	}
 	return all
 }
 

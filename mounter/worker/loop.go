@@ -42,8 +42,9 @@ type loop struct {
 	log  *slog.Logger
 	pool struct{ request, small, medium, large bufferPool }
 
-	views views
-	dev   *device
+	views  views
+	dev    *device
+	passes bool // the kernel can be told to read files itself
 
 	group  sync.WaitGroup // readers and handlers
 	served atomic.Uint64  // requests handled
@@ -59,9 +60,11 @@ type loop struct {
 	gone         bool // the kernel ended the connection
 }
 
-func newLoop(fs fuse.RawFileSystem, log *slog.Logger) *loop {
+// newLoop makes a loop for fs. passthrough is whether that may have the kernel
+// read files itself.
+func newLoop(fs fuse.RawFileSystem, log *slog.Logger, passthrough bool) *loop {
 	l := &loop{
-		ps:     fuse.NewProtocolServer(fs, options(log)),
+		ps:     fuse.NewProtocolServer(fs, options(log, passthrough)),
 		log:    log,
 		active: make(map[uint64]*request),
 	}
@@ -85,6 +88,7 @@ func (l *loop) negotiate(init []byte) ([]byte, error) {
 	if !status.Ok() || n < outHeaderSize {
 		return nil, fmt.Errorf("negotiate with the kernel: %v", status)
 	}
+	l.passes = initFlags(out[:n])&fuse.CAP_PASSTHROUGH != 0
 	return out[:n], nil
 }
 

@@ -41,7 +41,7 @@ func startLoopOn(t *testing.T, wrap func(*fakeFS) fuse.RawFileSystem) *kernel {
 		t.Fatal(err)
 	}
 	k.fs.block = make(chan struct{})
-	k.loop = newLoop(wrap(k.fs), testLog(t))
+	k.loop = newLoop(wrap(k.fs), testLog(t), false)
 	if _, err := k.loop.negotiate(rawInit()); err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestLoopEnds(t *testing.T) {
 }
 
 func TestNegotiateRefusesOthers(t *testing.T) {
-	l := newLoop(newFakeFS(), testLog(t))
+	l := newLoop(newFakeFS(), testLog(t), false)
 	for _, b := range [][]byte{nil, rawLookup(4, 1, "f"), rawInit()[:39]} {
 		if reply, err := l.negotiate(b); err == nil {
 			t.Errorf("negotiated %x from %x", reply, b)

@@ -44,8 +44,9 @@ func OpenUFTP(ctx context.Context, spec volume.Spec, access uftp.Access, log *sl
 			}
 			return prove(ctx, spec, a)
 		},
-		Update:   client.UpdateAccess,
-		Counters: func() map[string]int64 { return counters(client.Stats(), files.Stats()) },
+		Update:      client.UpdateAccess,
+		Counters:    func() map[string]int64 { return counters(client.Stats(), files.Stats(), disk) },
+		Passthrough: disk != nil,
 		Close: func() error {
 			return errors.Join(files.Close(), closeDisk(disk), client.Close())
 		},

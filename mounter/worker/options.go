@@ -23,21 +23,32 @@ const (
 const wanted = fuse.CAP_ASYNC_READ | fuse.CAP_ASYNC_DIO | fuse.CAP_BIG_WRITES | fuse.CAP_MAX_PAGES |
 	fuse.CAP_FILE_OPS | fuse.CAP_READDIRPLUS | fuse.CAP_PARALLEL_DIROPS | fuse.CAP_AUTO_INVAL_DATA
 
-// unwanted is everything else that a kernel could offer and we could take.
+// Everything else that a kernel could offer and we could take is unwanted.
 // Writeback would keep acknowledged bytes where no worker sees them; io_uring
-// ties queues to a process; passthrough needs privileges; a request timeout
-// aborts the whole mount when a server is slow.
-const unwanted = ^uint64(wanted)
+// ties queues to a process; a request timeout aborts the whole mount when a
+// server is slow. Passthrough is wanted where there may be something to pass.
 
-// options returns what INIT is answered with.
-func options(logger *slog.Logger) *fuse.MountOptions {
+// stackDepth is how deep the file systems may be stacked on which the kernel
+// reads itself, ours included: those of disks, and not an overlay. Ours then
+// counts as one that is on another, so that a deeper one could not be below an
+// overlay any more.
+const stackDepth = 1
+
+// options returns what INIT is answered with. passthrough is whether the kernel
+// may be told to read files itself.
+func options(logger *slog.Logger, passthrough bool) *fuse.MountOptions {
+	wanted, depth := uint64(wanted), 0
+	if passthrough {
+		wanted, depth = wanted|fuse.CAP_PASSTHROUGH, stackDepth
+	}
 	return &fuse.MountOptions{
 		MaxWrite:             maxIO,
 		MaxReadAhead:         maxIO,
 		MaxBackground:        maxBackground,
 		CongestionThreshold:  maxBackground * 3 / 4,
 		ExtraCapabilities:    wanted,
-		DisabledCapabilities: unwanted,
+		DisabledCapabilities: ^wanted,
+		MaxStackDepth:        depth,
 		Name:                 "uftp",
 		Logger:               goFuseLogger(logger),
 		PanicHandler: func(v any) fuse.Status {

@@ -122,6 +122,16 @@ func (r *request) inputCost() int {
 	return len(r.in)
 }
 
+// initFlags returns what was negotiated, of a reply to INIT.
+func initFlags(reply []byte) uint64 {
+	body := reply[outHeaderSize:]
+	if len(body) < 36 {
+		return 0
+	}
+	// struct fuse_init_out: flags and flags2
+	return uint64(binary.NativeEndian.Uint32(body[12:])) | uint64(binary.NativeEndian.Uint32(body[32:]))<<32
+}
+
 // errorReply is a reply that has no more than an error.
 func errorReply(unique uint64, status fuse.Status) []byte {
 	b := make([]byte, outHeaderSize)

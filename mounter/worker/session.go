@@ -40,6 +40,9 @@ type Volume struct {
 	Update func(uftp.Access)
 	// Counters tells what it has done so far. Nil is none.
 	Counters func() map[string]int64
+	// Passthrough says that the kernel may be told to read files itself: there
+	// is a disk that has some.
+	Passthrough bool
 	// Close gives everything back.
 	Close func() error
 }
@@ -50,8 +53,9 @@ type Opener func(context.Context, volume.Spec, uftp.Access, *slog.Logger) (*Volu
 
 // session is what the keeper's calls work on.
 type session struct {
-	open Opener
-	turn chan struct{} // holds one token: who has it starts, serves or refreshes
+	open   Opener
+	turn   chan struct{} // holds one token: who has it starts, serves or refreshes
+	backer *backer
 
 	// Whoever has the turn works with these.
 	identity string // who the credential in use is, "" if not known
@@ -75,12 +79,14 @@ func (s *session) handle(ctx context.Context, r *wire.Request) (any, []*wire.FD,
 	case wire.WorkerStats:
 		stats, err := s.stats(ctx)
 		return stats, nil, err
+	case wire.WorkerPass:
+		return nil, nil, s.pass(ctx, r)
 	}
 	return nil, nil, fmt.Errorf("%s: %w", r.Method, errors.ErrUnsupported)
 }
 
 func newSession(open Opener, log *slog.Logger) *session {
-	return &session{open: open, turn: make(chan struct{}, 1), log: log, serving: make(chan *loop, 1)}
+	return &session{open: open, turn: make(chan struct{}, 1), backer: &backer{log: log}, log: log, serving: make(chan *loop, 1)}
 }
 
 // takeTurn waits until nothing else is changed.
@@ -170,7 +176,8 @@ func (s *session) serve(ctx context.Context, r *wire.Request) (*wire.ServeResult
 	if s.loop != nil {
 		return nil, errors.New("serving already")
 	}
-	l := newLoop(vol.FS, s.logger())
+	files, passthrough := vol.FS.(passer)
+	l := newLoop(vol.FS, s.logger(), passthrough && vol.Passthrough)
 	vol.FS.Notify(l.forget)
 	reply, err := l.negotiate(p.Init)
 	if err != nil {
@@ -180,6 +187,9 @@ func (s *session) serve(ctx context.Context, r *wire.Request) (*wire.ServeResult
 		return nil, err
 	}
 	s.loop = l
+	if l.passes {
+		files.PassThrough(s.backer)
+	}
 	s.serving <- l
 	return &wire.ServeResult{Reply: reply}, nil
 }
@@ -219,6 +229,25 @@ func (s *session) refresh(ctx context.Context, r *wire.Request) error {
 		s.logger().Info("credential replaced", "identity", identity)
 	}
 	return nil
+}
+
+// pass takes the socket to the node over which files are passed to the kernel,
+// instead of the one that there was.
+func (s *session) pass(ctx context.Context, r *wire.Request) error {
+	socket, err := r.Take(0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = socket.Close() }()
+	done, err := s.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if s.loop == nil || !s.loop.passes {
+		return fmt.Errorf("pass files through: %w", errors.ErrUnsupported)
+	}
+	return s.backer.connect(ctx, socket)
 }
 
 func (s *session) logger() *slog.Logger {

@@ -17,6 +17,7 @@ const (
 	KeeperList    = "list"    // → ListResult
 	KeeperGet     = "get"     // MountParams → GetResult + device
 	KeeperRemove  = "remove"  // RemoveParams → RemoveResult: the mount's worker ends, one way or another
+	KeeperPass    = "pass"    // MountParams + socket: hand it to the worker
 )
 
 // KeeperDied is the event that a worker ended and nobody had asked for it.
@@ -28,7 +29,17 @@ const (
 	WorkerServe   = "serve"   // ServeParams + device → ServeResult
 	WorkerRefresh = "refresh" // RefreshParams + credential
 	WorkerStats   = "stats"   // → volume.Stats
+	WorkerPass    = "pass"    // + socket, whose other end the node has
 )
+
+// NodeBack is what a worker calls at the node, over the socket of WorkerPass: a
+// file on the disk beside it → BackResult. The kernel may read it in the place of
+// one of the mount's from then on. It does not go through the keeper, which can
+// afford to get no files from workers.
+const NodeBack = "back"
+
+// NodeUnback is the event that ends that.
+const NodeUnback = "unback" // UnbackParams
 
 // HelloResult introduces a keeper.
 type HelloResult struct {
@@ -38,6 +49,9 @@ type HelloResult struct {
 	// computes the same fingerprints.
 	// It is for nodes only.
 	Key []byte `json:"key,omitempty"`
+	// WorkerUID is who the workers are, if the keeper is root. It is for nodes
+	// only.
+	WorkerUID uint32 `json:"worker_uid,omitempty"`
 }
 
 // MountParams names a mount.
@@ -114,4 +128,14 @@ type RemoveResult struct {
 type DiedParams struct {
 	Name   string `json:"name"`
 	Reason string `json:"reason"`
+}
+
+// BackResult names a file to the kernel, in the replies of the mount's worker.
+type BackResult struct {
+	ID int32 `json:"id"`
+}
+
+// UnbackParams names a file that no reply will name any more.
+type UnbackParams struct {
+	ID int32 `json:"id"`
 }

@@ -129,11 +129,18 @@ func startNode(t *testing.T) *node {
 }
 
 func (n *node) socket() string   { return filepath.Join(n.dir, "keeper.sock") }
+func (n *node) cacheDir() string { return filepath.Join(n.dir, "cache") }
 func (n *node) endpoint() string { return filepath.Join(n.dir, "csi.sock") }
 
 func (n *node) startKeeper(t *testing.T) {
 	t.Helper()
-	n.keeper = n.startService(t, "keeper", "--socket", n.socket(), "--log-level", "debug")
+	if err := os.MkdirAll(n.cacheDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(n.cacheDir(), 65534, 65534); err != nil { // the workers'
+		t.Fatal(err)
+	}
+	n.keeper = n.startService(t, "keeper", "--socket", n.socket(), "--cache-dir", n.cacheDir(), "--log-level", "debug")
 	waitFor(t, "the keeper's socket", func() bool { return answers(n.socket()) })
 }
 
