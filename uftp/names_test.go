@@ -32,7 +32,7 @@ var names = []string{
 func TestNames(t *testing.T) {
 	t.Parallel()
 	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
-		c := open(t, s)
+		c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 1 }) // which must not be lost
 		ctx := t.Context()
 		when := time.Date(2020, 2, 29, 23, 59, 58, 0, time.UTC)
 		for i, dir := range []string{"", "d", "with blank", " d "} {
@@ -166,7 +166,7 @@ func TestListForeignNames(t *testing.T) {
 		}
 		check(t, os.Symlink("/nonexistent", filepath.Join(s.Dir(), "dangling")))
 		s.Chown(t)
-		c := open(t, s)
+		c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 1 })
 		for range 3 {
 			entries, err := c.List(t.Context(), "")
 			check(t, err)

@@ -50,6 +50,7 @@ type pool struct {
 	waiting   []*borrower
 	bulk      int         // sessions lent to those who move much
 	opening   int         // goroutines that open sessions
+	spare     bool        // one session, which questions cost its data connection: two would not get in each other's way
 	refused   bool        // the last one was not opened for the server's limit: ask for one at a time
 	sweeping  bool        // the goroutine that closes idle ones runs
 	again     *time.Timer // looks whether to open one, later; or nil
@@ -218,6 +219,11 @@ func (p *pool) release(s *session) {
 		p.pressLocked()
 	} else {
 		p.lendLocked(s)
+		if s.robbed && len(p.all) == 1 {
+			p.spare = true
+			p.growLocked()
+		}
+		s.robbed = false
 	}
 	p.mu.Unlock()
 	if gone {

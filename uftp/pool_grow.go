@@ -46,6 +46,9 @@ func (p *pool) shortLocked() int {
 			n++
 		}
 	}
+	if n == 0 && p.spare {
+		n = 1
+	}
 	if len(p.all) == 0 {
 		// The first one finds out whether the one-time password and the server are
 		// alive.
@@ -114,7 +117,7 @@ func (p *pool) grow() {
 
 // openedLocked takes a new session in, which shows that the limit is no lower.
 func (p *pool) openedLocked(s *session) {
-	p.last = nil
+	p.last, p.spare = nil, false
 	p.refused = p.refused && time.Now().Before(p.growAfter) // asked for before it was
 	p.all[s] = struct{}{}
 	p.setLimit(max(int(p.limit.Load()), len(p.all)))
@@ -127,7 +130,7 @@ func (p *pool) setLimit(n int) { p.limit.Store(int32(n)) } //nolint:gosec // a f
 
 // failedLocked notes that no session could be opened.
 func (p *pool) failedLocked(err error) {
-	p.last = err
+	p.last, p.spare = err, false
 	if len(p.all) > 0 {
 		p.growAfter = time.Now().Add(growAgain)
 		switch {

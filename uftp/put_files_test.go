@@ -108,8 +108,7 @@ func TestPutFilesRefused(t *testing.T) {
 		for round := range 6 {
 			files := newFiles("d", 40, uint64(100+round))
 			bad := map[int]error{}
-			for range 5 {
-				i := rand.IntN(len(files))
+			for _, i := range rand.Perm(len(files))[:5] {
 				switch bad[i] = nil; rand.IntN(4) {
 				case 0:
 					files[i].Path, files[i].Part, bad[i] = "d/none/f", "d/none/p", fs.ErrNotExist

@@ -50,6 +50,7 @@ type session struct {
 
 	idleSince    time.Time    // owned by the pool
 	bulk         bool         // owned by the pool: lent to one who moves much
+	robbed       bool         // a question has cost its data connection, since the pool lent it
 	progress     atomic.Int64 // bytes moved on data connections
 	unsettled    string       // the file that the server may be writing and has not said it is done with
 	unsettledToo []string     // further ones

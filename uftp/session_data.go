@@ -39,6 +39,13 @@ func (s *session) transferPacket(cmds []byte) (net.Conn, error) {
 	return s.open(nil, cmds)
 }
 
+// robData drops the data connection because a question that needs none takes it.
+// Another session would rather be asked such questions.
+func (s *session) robData() {
+	s.robbed = s.robbed || s.hasData()
+	s.dropData()
+}
+
 // open sends before, EPSV (or PASV) and after in one packet, calls read for the
 // replies to before, and connects where the server listens. A server that
 // listens waits for the connection and does nothing else.

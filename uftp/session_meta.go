@@ -33,7 +33,7 @@ func statCommands(path string) []string {
 // described returns what the replies to statCommands say.
 func (s *session) described(path string, stat, mlst reply) (Info, facts, error) {
 	if mlst.code != 250 {
-		s.dropData()
+		s.robData()
 	}
 	i, err := infoOf(stat)
 	if err != nil {
@@ -66,6 +66,7 @@ func (s *session) list(path string) ([]Info, error) {
 	nonce := nonce()
 	var l listing
 	var stat reply
+	s.robData()
 	conn, err := s.open(
 		func() (err error) { stat, err = s.readListing(&l, nonce); return err },
 		packet("MLSD "+w),
