@@ -88,7 +88,9 @@ func (n *node) readsAlone(t *testing.T, f *os.File) bool {
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGCONT)
 	}
-	_ = <-read
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
 	return alone
 }
 
