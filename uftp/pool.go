@@ -218,12 +218,13 @@ func (p *pool) release(s *session) {
 		p.growLocked()
 		p.pressLocked()
 	} else {
-		p.lendLocked(s)
-		if s.robbed && len(p.all) == 1 {
+		robbed := s.robbed
+		s.robbed = false
+		p.lendLocked(s) // somebody else's from now on
+		if robbed && len(p.all) == 1 {
 			p.spare = true
 			p.growLocked()
 		}
-		s.robbed = false
 	}
 	p.mu.Unlock()
 	if gone {

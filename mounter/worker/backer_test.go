@@ -65,6 +65,12 @@ func (n *fakeNode) event(method string, params json.RawMessage) {
 	n.unknown = append(n.unknown, u.ID)
 }
 
+func (n *fakeNode) requests() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked
+}
+
 func (n *fakeNode) forgot() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -98,8 +104,8 @@ func TestBacker(t *testing.T) {
 	if _, err := b.Back(t.Context(), f); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("refused: %v", err)
 	}
-	if _, err := b.Back(t.Context(), f); !errors.Is(err, errNoNode) || n.asked != 2 {
-		t.Errorf("asked %d times, and again: %v", n.asked, err)
+	if _, err := b.Back(t.Context(), f); !errors.Is(err, errNoNode) || n.requests() != 2 {
+		t.Errorf("asked %d times, and again: %v", n.requests(), err)
 	}
 	_ = n.peer.Close()
 	<-b.peer.Done()
