@@ -414,15 +414,19 @@ func TestRoundTrips(t *testing.T) {
 			{"chtimes", 1, func() error { return c.Chtimes(ctx, "data", time.Unix(1e9, 0)) }},
 			{"hash", 1, func() error { _, err := c.Hash(ctx, "data", "MD5", 0, 10); return err }},
 		} {
-			before := c.Stats().RoundTrips
-			check(t, tt.op())
-			// A client that is too busy to ask in time may wait for each piece of a
-			// large transfer.
-			slack := int64(0)
+			// Where the machine is busy, a large transfer may look like a short one, or
+			// like several: then another one must not.
+			slack, attempts := int64(0), 1
 			if strings.HasPrefix(tt.name, "large") {
-				slack = int64(len(data)>>20) - 1
+				slack, attempts = 2, 10
 			}
-			if got := c.Stats().RoundTrips - before; got < tt.want || got > tt.want+slack {
+			got := tt.want + slack + 1
+			for ; attempts > 0 && got > tt.want+slack; attempts-- {
+				before := c.Stats().RoundTrips
+				check(t, tt.op())
+				got = c.Stats().RoundTrips - before
+			}
+			if got < tt.want || got > tt.want+slack {
 				t.Errorf("%s: %d round trips, want %d", tt.name, got, tt.want)
 			}
 		}
