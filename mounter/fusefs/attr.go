@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
 // preferredIO is the buffer size that programs such as cp and stdio are told to
@@ -40,17 +42,17 @@ func (fs *FS) refresh(ctx context.Context, n *node) error {
 		return nil
 	}
 	path, release, err := fs.lockPath(ctx, n, shared)
-	if err != nil {
-		if _, place := fs.tree.status(n); place == Removed {
+	if err == nil {
+		defer release()
+		if fs.authoritative(n) {
 			return nil
 		}
-		return err
+		err = fs.ask(ctx, n, path)
 	}
-	defer release()
-	if fs.authoritative(n) {
+	if _, place := fs.tree.status(n); place == Removed {
 		return nil
 	}
-	return fs.ask(ctx, n, path)
+	return err
 }
 
 // ask asks the server about n, whose op gate the caller holds.
@@ -63,13 +65,48 @@ func (fs *FS) ask(ctx context.Context, n *node, path string) error {
 	if err != nil {
 		return err
 	}
+	return fs.hear(n, info, tick, time.Now())
+}
+
+// hear notes what the server said of n at some time, having been asked at tick.
+//
+// Who reads a file while others change it must not see the new one's size: the
+// kernel would end its copy of the old one with zeros. So the changed file is
+// another one from now on, as if it had been renamed to its name. n is left to
+// those who read it, and ESTALE makes the kernel look the name up again.
+func (fs *FS) hear(n *node, info uftp.Info, tick uint64, at time.Time) error {
 	n.mu.Lock()
-	changed := n.learn(info, tick, time.Now())
+	another, passed := n.onlyRead() && !fs.spool.Dirty(n.id) && n.differs(info, tick), n.passed != nil
+	changed := !another && n.learn(info, tick, at)
 	n.mu.Unlock()
-	if changed {
+	switch {
+	case another && passed: // there is nothing of it that its readers could not have
+		fs.passing.replaced.Add(1)
+		fs.tree.remove(n, Removed)
+	case another:
+		fs.tree.remove(n, Lost)
+	}
+	if another || changed {
 		fs.cache.Invalidate(n.id)
 	}
+	if another {
+		return errStale
+	}
 	return nil
+}
+
+// enter is tree.enter for a name that the server described as info.
+func (fs *FS) enter(dir *node, name string, info uftp.Info, tick uint64, at time.Time) (*node, error) {
+	for {
+		n, isNew, err := fs.tree.enter(dir, name, info, tick, at)
+		if err != nil || isNew {
+			return n, err
+		}
+		if fs.hear(n, info, tick, at) == nil {
+			return n, nil
+		}
+		fs.tree.forget(n.id, 1)
+	}
 }
 
 // lose notes that others removed n, or put something else in its place, and

@@ -168,13 +168,7 @@ func (fs *FS) makeEntry(dir *node, name string, mode uint32, f func(context.Cont
 	}
 	tick := fs.tick()
 	fs.setMode(ctx, path, &info, mode)
-	n, isNew, err := fs.tree.enter(dir, name, info, tick, time.Now())
-	if err == nil && !isNew {
-		n.mu.Lock()
-		n.learn(info, tick, time.Now())
-		n.mu.Unlock()
-	}
-	return n, err
+	return fs.enter(dir, name, info, tick, time.Now())
 }
 
 // setMode gives something new the mode that its maker asked for. Whether that is

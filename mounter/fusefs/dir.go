@@ -163,17 +163,9 @@ func (fs *FS) lookupListed(d *dirHandle, info *uftp.Info, out *fuse.EntryOut) {
 	if outdated {
 		return
 	}
-	n, isNew, err := fs.tree.enter(d.n, info.Name, *info, d.tick, d.at)
+	n, err := fs.enter(d.n, info.Name, *info, d.tick, d.at)
 	if err != nil {
 		return
-	}
-	if !isNew {
-		n.mu.Lock()
-		changed := n.learn(*info, d.tick, d.at)
-		n.mu.Unlock()
-		if changed {
-			fs.cache.Invalidate(n.id)
-		}
 	}
 	fs.entry(n, out, max(0, fs.spec.EntryTimeout-age))
 }

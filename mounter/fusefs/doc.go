@@ -22,11 +22,14 @@
 // # Versions
 //
 // The server has no handles and no change counter: a file's version is its size
-// and its modification time in seconds. A node counts two things. Its epoch
-// grows when the version changes and it was not us: open files were opened in
-// an epoch and read no other (ESTALE), which is what keeps one open from mixing
-// two versions. Its seq grows with every content, ours too: it keys the block
-// cache. After every fetch from the server the version is compared before the
+// and its modification time in seconds. One open sees one version. When a file
+// that is open for reading turns out to have been changed by others, its node is
+// left to its readers, who get ESTALE for what they do not have yet, and its
+// name goes to a new one (see hear). On a node that is not open, or also to
+// write, the new version takes the place of the old one. A node counts two
+// things. Its epoch grows when that happens: open files were opened in an epoch
+// and read no other (ESTALE). Its seq grows with every content, ours too: it
+// keys the block cache. After every fetch from the server the version is compared before the
 // bytes are believed, and after every change of ours the server is asked what
 // it made of it. What cannot be seen is a change by others that keeps the size,
 // within the second of the last one; caches filled within two seconds of a

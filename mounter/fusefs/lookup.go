@@ -95,18 +95,7 @@ func (fs *FS) find(ctx context.Context, dir *node, name string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	n, isNew, err := fs.tree.enter(dir, name, info, tick, now)
-	if err != nil || isNew {
-		return n, err
-	}
-	n.mu.Lock()
-	changed := n.learn(info, tick, now)
-	n.mu.Unlock()
-	if changed {
-		fs.cache.Invalidate(n.id)
-	}
-	return n, nil
+	return fs.enter(dir, name, info, tick, time.Now())
 }
 
 // entry fills in what the kernel is told of a name.

@@ -63,6 +63,7 @@ type node struct {
 
 	openedAt    time.Time // last open that the caches were emptied for; zero: never open
 	openedEpoch uint64    // and the epoch then
+	emptying    time.Time // until when the kernel's may not be empty yet
 	handles     map[*handle]struct{}
 	passed      *passed // what the kernel reads itself, while somebody has it open
 
@@ -84,11 +85,12 @@ func newNode(id, ino uint64, dir bool) *node {
 // learn notes what the server said about n when it was asked at tick. It
 // reports whether it shows a change by others. n.mu is held.
 func (n *node) learn(info uftp.Info, tick uint64, now time.Time) (changed bool) {
-	if n.changing > 0 || tick <= n.asked || tick <= n.changed {
+	if !n.counts(tick) {
 		return false
 	}
+	differs := n.differs(info, tick)
 	n.asked = tick
-	if !n.dir && !sameVersion(n.info, info) {
+	if differs {
 		if !n.unsettled {
 			n.epoch++
 		}
@@ -98,6 +100,29 @@ func (n *node) learn(info uftp.Info, tick uint64, now time.Time) (changed bool) 
 	n.unsettled = false
 	n.info, n.at = info, now
 	return changed
+}
+
+// counts reports whether what the server said when it was asked at tick is news.
+// n.mu is held.
+func (n *node) counts(tick uint64) bool {
+	return n.changing == 0 && tick > n.asked && tick > n.changed
+}
+
+// differs reports whether info, which the server was asked for at tick, shows
+// another content. n.mu is held.
+func (n *node) differs(info uftp.Info, tick uint64) bool {
+	return !n.dir && n.counts(tick) && !sameVersion(n.info, info)
+}
+
+// onlyRead reports whether n is open, and nobody has it open to write. n.mu is
+// held.
+func (n *node) onlyRead() bool {
+	for h := range n.handles {
+		if h.writable() {
+			return false
+		}
+	}
+	return len(n.handles) > 0
 }
 
 // install notes what the server said after a change of ours. n.mu is held.

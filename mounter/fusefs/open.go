@@ -140,6 +140,11 @@ func (fs *FS) addHandle(n *node, flags uint32, offered *passed, out *fuse.OpenOu
 	return nil
 }
 
+// emptyTime is for how long the kernel may not have emptied its cache yet after it
+// was told to with an open. Whoever opens the file meanwhile tells it too, or he
+// might be served from what it had.
+const emptyTime = 10 * time.Second
+
 // keepCache reports whether what the kernel has cached of n is what the server
 // has: nobody else changed it since n was opened first, and no change since
 // then can have escaped us. If not, our own cache is to be emptied as well, if
@@ -147,13 +152,14 @@ func (fs *FS) addHandle(n *node, flags uint32, offered *passed, out *fuse.OpenOu
 func (n *node) keepCache(now time.Time) (keep, emptied bool) {
 	first := n.openedAt.IsZero()
 	if !first && n.openedEpoch == n.epoch && n.openedAt.Sub(n.info.ModTime) >= racyWindow {
-		return true, false
+		return now.After(n.emptying), false
 	}
 	n.openedAt, n.openedEpoch = now, n.epoch
 	if first {
 		return false, false
 	}
 	n.seq++
+	n.emptying = now.Add(emptyTime)
 	return false, true
 }
 

@@ -1,16 +1,11 @@
 package fusefs_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -214,56 +209,4 @@ func TestPassthroughRefused(t *testing.T) {
 type refusing struct{}
 
 func (refusing) Back(context.Context, *os.File) (int32, error) { return 0, syscall.EPERM }
-func (refusing) Unback(int32)                                  { panic("of what?") }
-
-// TestPassthroughStress: many open, read and replace one file. Nobody gets an
-// error, and nobody sees two versions in one open file.
-func TestPassthroughStress(t *testing.T) {
-	m := mountPassed(t)
-	versions := []string{text('a', passedSize), text('b', passedSize), text('c', passedSize)}
-	start, stop := time.Now().Add(-48*time.Hour), time.After(2*time.Second)
-	var over atomic.Bool
-	var group sync.WaitGroup
-	defer group.Wait()
-	again := func(what string, f func(n int) error) {
-		group.Go(func() {
-			for n := 0; !over.Load(); n++ {
-				if err := f(n); err != nil {
-					t.Errorf("%s: %v", what, err)
-					return
-				}
-			}
-		})
-	}
-	for range 3 {
-		again("read", func(int) error {
-			b, err := os.ReadFile(m.path("f"))
-			if errors.Is(err, syscall.ESTALE) { // it changed under a reader whom the file system serves
-				return nil
-			}
-			if err != nil || len(b) == 0 || !bytes.Equal(b, bytes.Repeat(b[:1], len(b))) {
-				return fmt.Errorf("%d bytes, not all the same, or %w", len(b), err)
-			}
-			return nil
-		})
-	}
-	again("open to write", func(int) error {
-		f, err := os.OpenFile(m.path("f"), os.O_RDWR, 0)
-		if err != nil {
-			return err
-		}
-		return f.Close()
-	})
-	again("change on the server", func(n int) error {
-		v := n % len(versions)
-		// No two have the same size and time: nobody could tell them apart.
-		then := start.Add(time.Duration(n) * time.Second)
-		tmp := m.served(".new")
-		err := os.WriteFile(tmp, []byte(versions[v]), 0o644)
-		return errors.Join(err, os.Chtimes(tmp, then, then), os.Rename(tmp, m.served("f")))
-	})
-	<-stop
-	over.Store(true)
-	group.Wait()
-	t.Logf("%+v", m.fs.Stats().Passthrough)
-}
+func (refusing) Unback(int32)                                  {}
