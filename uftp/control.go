@@ -46,13 +46,15 @@ type control struct {
 	progress *atomic.Int64 // bytes of the session's data connection: while they move, a reply may take its time
 
 	waiting bool      // something was written since the last wait
-	written time.Time // when that was
+	since   time.Time // when that was
 	sent    bool      // something was written since the operation began
 	broken  bool      // the connection failed: it did not just end, or keep silent
 	midLine bool      // Read returned part of a line
 	code    string    // first three bytes of the line Read returned last
 	crlf    bool      // the greeting ended in CR LF, and so do all lines
 	allowed int       // bytes Read may still return in this call of the library
+
+	pusher
 }
 
 func newControl(conn net.Conn, stall time.Duration, trips *atomic.Int64) *control {
@@ -96,8 +98,8 @@ func (w waiter) Read(p []byte) (int, error) {
 		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.moved() != before {
 			continue
 		}
-		if waited && n > 0 {
-			c.trip.note(time.Since(c.written))
+		if waited && n > 0 && c.owed == 0 { // else it may be what came too late for others
+			c.trip.note(time.Since(c.since))
 		}
 		return n, c.note(err)
 	}
@@ -122,7 +124,8 @@ func (c *control) note(err error) error {
 
 // Write implements net.Conn.
 func (c *control) Write(p []byte) (int, error) {
-	c.waiting, c.sent, c.written = true, true, time.Now()
+	c.waiting, c.sent, c.since = true, true, time.Now()
+	c.written()
 	if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
 		return 0, err
 	}
@@ -135,6 +138,11 @@ func (c *control) Write(p []byte) (int, error) {
 func (c *control) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
+	}
+	if !c.midLine {
+		if err := c.skipOwed(); err != nil {
+			return 0, err
+		}
 	}
 	if _, err := c.br.Peek(1); err != nil {
 		return 0, err
@@ -166,6 +174,9 @@ func (c *control) readLine() (string, error) {
 
 // readBytes is readLine without a copy: the line is valid until the next read.
 func (c *control) readBytes() ([]byte, error) {
+	if err := c.skipOwed(); err != nil {
+		return nil, err
+	}
 	line, err := c.br.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		return nil, fmt.Errorf("%w: line longer than %d bytes", ErrProtocol, maxLine)
@@ -193,6 +204,9 @@ func (c *control) trimEOL(line []byte) []byte {
 func packet(cmds ...string) []byte {
 	return []byte(strings.Join(cmds, "\r\n") + "\r\n")
 }
+
+// ask is send for commands whose replies are awaited before anything else is sent.
+func (c *control) ask(cmds ...string) error { return c.sendPacket(c.pushed(packet(cmds...))) }
 
 // send writes the commands in one packet.
 func (c *control) send(cmds ...string) error { return c.sendPacket(packet(cmds...)) }

@@ -29,6 +29,18 @@ func quiet(conn net.Conn) bool {
 	return ok && err == nil
 }
 
+// segmentSize returns how many bytes a segment on conn holds, 0 if that is not
+// known. The far end's are taken to be like ours.
+func segmentSize(conn net.Conn) int {
+	n := 0
+	_ = withFD(conn, func(fd int) {
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n = int(info.Snd_mss)
+		}
+	})
+	return n
+}
+
 // withFD calls f with conn's descriptor, if it has one. It fails when conn is
 // closed.
 func withFD(conn net.Conn, f func(fd int)) error {

@@ -236,7 +236,7 @@ func (l *lane) send() {
 			}
 			continue
 		}
-		if len(l.pipe) == 0 && len(l.expects) == 0 {
+		if len(l.pipe) == 0 && !l.awaits() {
 			break
 		}
 		l.sendCond.Wait()

@@ -94,7 +94,7 @@ func (l *lane) fill(fl *flight, conn net.Conn, patience time.Duration) error {
 // patient sets the deadline of the next read, and fails if it has passed.
 func (l *lane) patient(patience time.Duration) error {
 	now := time.Now()
-	if len(l.expects) == 0 && patience > 0 {
+	if !l.awaits() && patience > 0 {
 		since := l.moved
 		if l.quiet.After(since) {
 			since = l.quiet

@@ -3,6 +3,8 @@ package uftp
 import (
 	"bytes"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -21,6 +23,7 @@ const (
 	expectRange expectation = iota // to RANG
 	expectData                     // to RETR: two, or a refusal
 	expectLook                     // to STAT
+	expectPush                     // to a line of a push
 )
 
 // look is what a reply to STAT said.
@@ -35,10 +38,13 @@ type look struct {
 func (l *lane) readReplies() {
 	for {
 		l.mu.Lock()
-		for len(l.expects) == 0 && !l.ended && l.err == nil {
+		for !l.awaits() && !l.ended && l.err == nil {
 			l.replyCond.Wait()
 		}
-		if len(l.expects) == 0 || l.err != nil {
+		if !l.awaits() || l.err != nil {
+			if l.err == nil { // whoever has the session next reads what is left of a push
+				l.s.ctl.later, l.expects = len(l.expects), l.expects[:0]
+			}
 			l.mu.Unlock()
 			return
 		}
@@ -62,11 +68,18 @@ func (l *lane) readReplies() {
 
 // The following are called with the mutex held.
 
+// awaits reports whether there are replies to come that say something.
+func (l *lane) awaits() bool {
+	return slices.ContainsFunc(l.expects, func(x expect) bool { return x.kind != expectPush })
+}
+
 // answer takes note of a reply. An error means that the session is out of step.
 func (l *lane) answer(code int, text []byte, info Info) error {
 	x := &l.expects[0]
 	fl := l.flight(x.number)
 	switch x.kind {
+	case expectPush:
+		l.s.ctl.took(strconv.AppendInt(nil, int64(code), 10))
 	case expectLook:
 		k := look{path: x.path, info: info, ok: code == 211}
 		switch {
@@ -93,7 +106,7 @@ func (l *lane) answer(code int, text []byte, info Info) error {
 	}
 	l.expects = l.expects[:copy(l.expects, l.expects[1:])]
 	l.retire()
-	if len(l.expects) == 0 {
+	if !l.awaits() {
 		l.quiet = time.Now()
 		l.sendCond.Signal()
 		if l.unfilled < len(l.pipe) && !l.stopped() {

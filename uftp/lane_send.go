@@ -56,7 +56,7 @@ func (l *lane) take() []byte {
 		}
 	}
 	if l.open.packet && l.open.look {
-		cmds = l.seal(cmds)
+		cmds = l.push(l.seal(cmds))
 	}
 	l.cmds = cmds
 	if len(cmds) > 0 {
@@ -194,6 +194,9 @@ func (l *lane) command(cmds []byte, f *fetch, sp span, seen sighting) []byte {
 // looking reports whether the last command is a STAT of that file.
 func (l *lane) looking(path string) bool {
 	k := len(l.expects) - 1
+	for k >= 0 && l.expects[k].kind == expectPush {
+		k--
+	}
 	return k >= 0 && l.expects[k].kind == expectLook && l.expects[k].path == path
 }
 
@@ -203,6 +206,15 @@ func (l *lane) seal(cmds []byte) []byte {
 	l.expects = append(l.expects, expect{kind: expectLook, path: l.open.path, number: l.open.number, seals: true})
 	l.open = segment{}
 	return cmds
+}
+
+// push appends a push, behind a STAT that somebody waits for.
+func (l *lane) push(cmds []byte) []byte {
+	more, replies := l.s.ctl.push()
+	for range replies {
+		l.expects = append(l.expects, expect{kind: expectPush, number: l.number})
+	}
+	return append(cmds, more...)
 }
 
 func appendStat(cmds []byte, wire string) []byte {

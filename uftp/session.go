@@ -28,7 +28,8 @@ type dialer struct {
 	passive   atomic.Bool // use PASV and its address: EPSV's port was refused
 	inclusive atomic.Bool // the end of a RANG is part of it, as we found out
 	trips     atomic.Int64
-	trip      shortest // round trip, which is what the way to the server takes
+	noPush    atomic.Bool // see pusher
+	trip      shortest    // round trip, which is what the way to the server takes
 	received  atomic.Int64
 	sent      atomic.Int64
 }
@@ -144,7 +145,7 @@ func isRefusal(err error) bool {
 // exchange sends the commands in one packet and reads one reply to each, also
 // when some are refused; the caller checks them. The error is the session's.
 func (s *session) exchange(cmds ...string) ([]reply, error) {
-	if err := s.ctl.send(cmds...); err != nil {
+	if err := s.ctl.ask(cmds...); err != nil {
 		return nil, err
 	}
 	replies := make([]reply, len(cmds))
@@ -253,7 +254,7 @@ func (s *session) isClosed() bool {
 
 // alive reports, without a round trip, whether an idle session can be used.
 func (s *session) alive() bool {
-	return !s.isClosed() && s.ctl.br.Buffered() == 0 && quiet(s.ctl.Conn)
+	return !s.isClosed() && s.ctl.atRest()
 }
 
 // hasData reports whether a data connection is open.

@@ -23,7 +23,7 @@ const (
 // connection if none is open, and returns once there is one. It does not read
 // the replies to cmds.
 func (s *session) transfer(cmds ...string) (net.Conn, error) {
-	return s.transferPacket(packet(cmds...))
+	return s.transferPacket(s.ctl.pushed(packet(cmds...)))
 }
 
 func (s *session) transferPacket(cmds []byte) (net.Conn, error) {

@@ -40,6 +40,7 @@ func (d *dialer) login(ctx context.Context, l Login, data bool) (*session, error
 		return nil, err
 	}
 	s.ctl.stall, s.ctl.trip = d.stall, &d.trip
+	s.ctl.pusher = newPusher(segmentSize(conn), &d.noPush)
 	s.fresh = true
 	return s, nil
 }

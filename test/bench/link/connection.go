@@ -34,7 +34,11 @@ func (c *connection) forward(ctx context.Context, to string, control bool) {
 		return
 	}
 	var err error
-	if c.server, err = (&net.Dialer{}).DialContext(ctx, "tcp", to); err != nil {
+	d := net.Dialer{}
+	if control {
+		d.Control = shortSegments
+	}
+	if c.server, err = d.DialContext(ctx, "tcp", to); err != nil {
 		return
 	}
 	defer func() { _ = c.server.Close() }()

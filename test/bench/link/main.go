@@ -8,7 +8,8 @@
 // The ports in EPSV replies become ports of its own. It prints the address it
 // listens at when it does, and ends with SIGTERM. With -probe it starts such a
 // link to a source of its own and prints what that can do: a benchmark over a
-// link that is itself the limit says nothing.
+// link that is itself the limit says nothing. Control connections have the short
+// segments of a real network.
 package main
 
 import (
@@ -57,7 +58,11 @@ func run(ctx context.Context, l line, listen, to string, control bool, probes in
 		}
 		return json.NewEncoder(os.Stdout).Encode(p)
 	}
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
+	lc := net.ListenConfig{}
+	if control {
+		lc.Control = shortSegments
+	}
+	ln, err := lc.Listen(ctx, "tcp", listen)
 	if err != nil {
 		return err
 	}
