@@ -36,26 +36,6 @@ func (c *Client) stat(s *session, path string) (Info, error) {
 	return info, err
 }
 
-// List returns the entries of a directory, in no order, with exact times and
-// modes. Names that the protocol cannot carry, and links that lead nowhere, are
-// left out. Two round trips, whatever the size.
-func (c *Client) List(ctx context.Context, dir string) ([]Info, error) {
-	p, err := cleanPath(dir)
-	if err != nil {
-		return nil, wrapError("list", dir, err)
-	}
-	var entries []Info
-	err = c.do(ctx, operation{name: "list", path: dir}, func(s *session) error {
-		list := s.list
-		if s.codec != nil {
-			list = s.listCoded
-		}
-		entries, err = list(p)
-		return err
-	})
-	return entries, err
-}
-
 // Mkdir makes a directory. Its parent must exist.
 func (c *Client) Mkdir(ctx context.Context, path string) error {
 	return c.change(ctx, "mkdir", path, func(p string) operation {

@@ -53,6 +53,7 @@ type control struct {
 	code    string    // first three bytes of the line Read returned last
 	crlf    bool      // the greeting ended in CR LF, and so do all lines
 	allowed int       // bytes Read may still return in this call of the library
+	lull    bool      // what comes is many small pieces: they are waited for together
 
 	pusher
 }
@@ -78,11 +79,23 @@ func (s *shortest) note(d time.Duration) {
 
 func (s *shortest) get() time.Duration { return time.Duration(s.d.Load()) }
 
+// The server sends a listing entry by entry, and waking up for each takes longer
+// than all else that is done about it. So a long one is read a lullTime's worth at
+// a time.
+const (
+	lullTime  = time.Millisecond
+	lullAfter = 50 // entries
+)
+
 // waiter is where a control blocks.
 type waiter struct{ c *control }
 
 func (w waiter) Read(p []byte) (int, error) {
 	c := w.c
+	if c.lull {
+		quickAck(c.Conn)
+		<-time.After(lullTime)
+	}
 	waited := c.waiting
 	if waited {
 		c.waiting = false

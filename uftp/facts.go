@@ -150,6 +150,7 @@ type listing struct {
 	entries []Info
 	whole   bool // the last line was an entry
 	bytes   int
+	told    func(entries int) // if not nil, called at each
 }
 
 // maxListing bounds the bytes of one listing.
@@ -163,6 +164,9 @@ func (l *listing) add(line string) error {
 	switch {
 	case ok:
 		l.entries = append(l.entries, i)
+		if l.told != nil {
+			l.told(len(l.entries))
+		}
 	case l.whole:
 		// The rest of a name with a newline: its first line was no name.
 		l.entries = l.entries[:len(l.entries)-1]

@@ -95,6 +95,27 @@ func (p *pool) acquireBulk(ctx context.Context, extra bool) (*session, error) {
 	return p.borrow(ctx, &borrower{got: make(chan loan, 1), data: true, bulk: true, extra: extra})
 }
 
+// spareOne lends an idle session, nil if there is none.
+func (p *pool) spareOne() *session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.closed && len(p.idle) > 0 {
+		s := p.takeLocked(true)
+		if s.alive() {
+			return s
+		}
+		s.abort()
+		delete(p.all, s)
+	}
+	return nil
+}
+
+// acquireSpare lends a session to one who has one already, and is quicker with
+// another.
+func (p *pool) acquireSpare(ctx context.Context) (*session, error) {
+	return p.borrow(ctx, &borrower{got: make(chan loan, 1), data: true, extra: true})
+}
+
 // plainTime is how long after somebody else wanted a session one is left free by
 // those who move much.
 const plainTime = 2 * time.Second

@@ -3,14 +3,9 @@ package uftp
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"net"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -55,140 +50,6 @@ func (s *session) described(path string, stat, mlst reply) (Info, facts, error) 
 		return Info{}, facts{}, err
 	}
 	return i.withFacts(f), f, nil
-}
-
-// list reads a directory: STAT N for exact times, MLSD for the modes, all in
-// one packet. Names come from other people, and one with a newline could look
-// like the end of the reply; so the end is a reply to RANG with a number that
-// nobody can know.
-func (s *session) list(path string) ([]Info, error) {
-	w := wirePath(path)
-	nonce := nonce()
-	var l listing
-	var stat reply
-	s.robData()
-	conn, err := s.open(
-		func() (err error) { stat, err = s.readListing(&l, nonce); return err },
-		packet("MLSD "+w),
-		"STAT N "+w, "RANG "+nonce+" "+nonce, noRange)
-	if err != nil {
-		return nil, err
-	}
-	defer s.dropData() // as the server does
-	start, err := s.ctl.readReply()
-	if err != nil {
-		return nil, err
-	}
-	serr, merr := stat.want(211), start.want(150)
-	switch {
-	case merr != nil && !isRefusal(merr):
-		return nil, merr
-	case serr != nil && merr != nil:
-		return nil, serr
-	case errors.Is(merr, fs.ErrNotExist) && len(l.entries) == 1:
-		return nil, &refusal{code: start.code, msg: start.text, cause: syscall.ENOTDIR}
-	case merr != nil:
-		return nil, merr
-	}
-	modes, err := s.readModes(conn)
-	if err != nil {
-		return nil, err
-	}
-	end, err := s.ctl.readReply()
-	if err == nil {
-		err = end.want(226)
-	}
-	if err == nil {
-		err = serr
-	}
-	if err != nil {
-		return nil, err
-	}
-	entries, missing := l.join(modes)
-	if len(missing) > maxMissing {
-		return nil, fmt.Errorf("%w: the listing of modes lacks %d entries", ErrUnavailable, len(missing))
-	}
-	for _, name := range missing {
-		switch i, _, err := s.stat(child(path, name)); {
-		case err == nil:
-			entries = append(entries, i)
-		case !isRefusal(err):
-			return nil, err
-		}
-	}
-	return entries, nil
-}
-
-// maxMissing is how many entries may be in one half of a listing and not in the
-// other, because they went away or because the connection did.
-const maxMissing = 32
-
-// readListing reads the replies to STAT N and to the two RANGs behind it. It
-// returns the first line of the reply to STAT.
-func (s *session) readListing(l *listing, nonce string) (stat reply, err error) {
-	line, err := s.ctl.readLine()
-	if err != nil {
-		return reply{}, err
-	}
-	stat, more, err := parseReplyLine(line)
-	if err != nil {
-		return reply{}, err
-	}
-	prev, hasPrev := "", false
-	for {
-		line, err := s.ctl.readLine()
-		if err != nil {
-			return reply{}, err
-		}
-		if strings.HasPrefix(line, "350 ") && strings.Contains(line, nonce) {
-			break
-		}
-		if !more {
-			return reply{}, fmt.Errorf("%w: unexpected %.200q", ErrProtocol, line)
-		}
-		if hasPrev {
-			if err := l.add(prev); err != nil {
-				return reply{}, err
-			}
-		}
-		prev, hasPrev = line, true
-	}
-	if more && !strings.HasPrefix(prev, "211 ") {
-		return reply{}, fmt.Errorf("%w: listing ends with %.200q", ErrProtocol, prev)
-	}
-	r, err := s.ctl.readReply()
-	if err != nil {
-		return reply{}, err
-	}
-	if r.code != 350 {
-		return reply{}, fmt.Errorf("%w: range not reset (%d: %.200s)", ErrProtocol, r.code, r.text)
-	}
-	return stat, nil
-}
-
-// readModes reads MLSD's lines until the server closes the data connection.
-func (s *session) readModes(conn net.Conn) (map[string]facts, error) {
-	modes := make(map[string]facts)
-	in := newControl(conn, s.stall, &s.trips) // for its lines and its deadlines
-	in.crlf = s.ctl.crlf
-	last := ""
-	for total := 0; ; {
-		line, err := in.readLine()
-		if errors.Is(err, io.EOF) {
-			return modes, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if total += len(line); total > maxListing {
-			return nil, fmt.Errorf("%w: listing larger than %d bytes", ErrProtocol, maxListing)
-		}
-		if f, ok := parseFacts(line); ok {
-			modes[f.name], last = f, f.name
-		} else {
-			delete(modes, last) // the rest of a name with a newline
-		}
-	}
 }
 
 // hash asks for the hash of n bytes at off, or of all from there if n < 0.
