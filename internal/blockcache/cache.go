@@ -57,10 +57,13 @@ type Tier interface {
 
 // Config says how a Cache works. Zero values mean the defaults.
 type Config struct {
-	Fetch     FetchFunc     // needed
-	Tier      Tier          // is asked before Fetch. Default: none
-	Budget    int64         // bytes of memory, at least BlockSize. Default 256 MiB
-	BlockSize int64         // most bytes of one fetch: a power of two, at least 4 KiB. Default 1 MiB
+	Fetch     FetchFunc // needed
+	Tier      Tier      // is asked before Fetch. Default: none
+	Budget    int64     // bytes of memory, at least BlockSize. Default 256 MiB
+	BlockSize int64     // most bytes of one fetch: a power of two, at least 4 KiB. Default 1 MiB
+	// RoundTrip is how far away the bytes are: how much a scan needs on its way
+	// follows from it. Default: half of the budget.
+	RoundTrip func() time.Duration
 	Timeout   time.Duration // of one fetch. Default: none
 	Idle      time.Duration // without a read for as long, twice at most, memory is given back. Default 1 min
 }

@@ -148,6 +148,14 @@ func pageEnd(off int64) int64   { return pageStart(off + pageSize - 1) }
 
 // reserve makes room for a run of n bytes.
 func (c *Cache) reserve(n int64, ahead bool) bool {
+	for len(c.arena.class(n).warm) == 0 {
+		r := c.policy.surplus()
+		if r == nil {
+			break
+		}
+		c.drop(r)
+		c.stats.Evictions++
+	}
 	for !c.arena.fits(n, runCost) {
 		if over := c.arena.class(n).size; c.arena.warm >= over {
 			c.arena.trim(over)

@@ -70,7 +70,27 @@ type Reader struct {
 
 // NewReader returns a reader of a file that nothing was read of yet.
 func (c *Cache) NewReader() *Reader {
-	return &Reader{c: c, pattern: pattern{block: c.cfg.BlockSize, most: max(c.cfg.Budget/2, pageSize)}}
+	return &Reader{c: c, pattern: pattern{block: c.cfg.BlockSize, most: c.mostAhead()}}
+}
+
+const (
+	// nearWindow is enough ahead of a scan of what is near, in bytes: for a few
+	// milliseconds in which nobody is there to fetch, and few enough to stay in
+	// the processor's caches until they are read.
+	nearWindow = 16 << 20
+	// fastest is at which rate a scan may still find its bytes there, in bytes
+	// per second.
+	fastest = 5 << 29
+)
+
+// mostAhead returns how many bytes one scan may have ahead of it.
+func (c *Cache) mostAhead() int64 {
+	most := max(c.cfg.Budget/2, pageSize)
+	if c.cfg.RoundTrip == nil {
+		return most
+	}
+	way := int64(c.cfg.RoundTrip().Seconds() * fastest)
+	return min(most, max(way, nearWindow, 8*c.cfg.BlockSize))
 }
 
 // ReadAt is [Cache.ReadAt] with read-ahead.

@@ -124,7 +124,8 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 		return nil, fmt.Errorf("the volume's root: %w", errNotDir)
 	}
 	fs.tree = newTree(root, cfg.Store)
-	cacheConfig := blockcache.Config{Fetch: fs.fetch, Budget: cfg.Spec.CacheSize, BlockSize: cfg.Spec.BlockSize}
+	cacheConfig := blockcache.Config{Fetch: fs.fetch, Budget: cfg.Spec.CacheSize, BlockSize: cfg.Spec.BlockSize,
+		RoundTrip: cfg.RoundTrip}
 	if cfg.Disk != nil {
 		cacheConfig.Tier = diskTier{fs, cfg.Disk}
 	}
