@@ -112,6 +112,7 @@ type Client struct {
 	dialer  *dialer
 	pool    *pool
 	engine  *engine
+	writer  *writer
 	retries atomic.Int64
 	zone    atomic.Int64  // seconds the server's local time was ahead of UTC when last seen
 	asking  chan struct{} // full while somebody asks for a one-time password
@@ -183,6 +184,7 @@ func New(cfg Config) (*Client, error) {
 	c.dialer.limit.rate = cfg.RateLimit
 	c.pool = newPool(c.openSession, cfg.MaxSessions, cfg.IdleTimeout, cfg.Logger)
 	c.engine = newEngine(c.pool, c.dialer, cfg.IOTimeout, cfg.Logger)
+	c.writer = newWriter(c.pool, c.dialer, cfg.IOTimeout)
 	return c, nil
 }
 
@@ -226,8 +228,10 @@ func (c *Client) UpdateAccess(a Access) {
 // Close ends all sessions and operations.
 func (c *Client) Close() error {
 	c.engine.stop()
+	c.writer.stop()
 	c.pool.close()
 	c.engine.wait()
+	c.writer.wait()
 	return nil
 }
 

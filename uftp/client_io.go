@@ -67,12 +67,18 @@ const opRead = "read"
 func (c *Client) WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
 	clean, err := checkRange(path, len(p), off)
 	if err != nil {
-		return 0, wrapError("write", path, err)
+		return 0, wrapError(opWrite, path, err)
 	}
 	if len(p) == 0 {
 		return 0, nil
 	}
-	err = c.do(ctx, operation{name: "write", path: path, data: true, writes: true, fills: clean}, func(s *session) error {
+	if len(p) >= pipeFrom {
+		if _, err := c.upload(ctx, path, &batch{parts: []part{{off: off, n: int64(len(p)), data: p}}}); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	err = c.do(ctx, operation{name: opWrite, path: path, data: true, writes: true, fills: clean}, func(s *session) error {
 		if s.codec != nil {
 			return s.writeCoded(clean, p, off)
 		}

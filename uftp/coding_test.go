@@ -74,6 +74,12 @@ func TestModeLengths(t *testing.T) {
 					if got := local(t, s, "at"); !bytes.Equal(got[3:3+n], data) {
 						t.Errorf("write %d bytes at 3: the file is wrong", n)
 					}
+					parts := partsOf(data, 5, 1+n/2)
+					ok[uftp.Info](t)(c.WriteRanges(ctx, "ranges", parts))
+					ok[uftp.Info](t)(c.WriteFrom(ctx, "from", []uftp.WriteSpan{{Off: 0, Len: int64(n)}}, from(data)))
+					if !bytes.Equal(local(t, s, "ranges")[5:5+n], data) || !bytes.Equal(local(t, s, "from")[:n], data) {
+						t.Errorf("write %d bytes in ranges: a file is wrong", n)
+					}
 					p := make([]byte, n)
 					ok[int](t)(c.ReadAt(ctx, "at", p, 3))
 					if !bytes.Equal(p, data) {

@@ -2,6 +2,7 @@ package uftp
 
 import (
 	"net"
+	"testing"
 	"time"
 )
 
@@ -16,3 +17,26 @@ func SetFinishTime(c *Client, d time.Duration) { c.dialer.linger = d }
 
 // QuickAck asks the kernel not to delay the next acknowledgement.
 func QuickAck(conn net.Conn) { quickAck(conn) }
+
+// AwaitGivenUp returns when a lane of c's writer has been told that the caller of
+// one of its batches gave up.
+func AwaitGivenUp(tb testing.TB, c *Client) {
+	tb.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ; <-tick.C {
+		c.writer.mu.Lock()
+		for _, f := range c.writer.files {
+			for _, l := range f.lanes {
+				if l.bad != 0 {
+					c.writer.mu.Unlock()
+					return
+				}
+			}
+		}
+		c.writer.mu.Unlock()
+		if time.Now().After(deadline) {
+			tb.Fatal("no batch was given up")
+		}
+	}
+}

@@ -17,8 +17,13 @@ import (
 
 // TestLateWrites loses a session while the server holds bytes that it writes
 // later. Newer bytes at the same place, written in between, must not be
-// overwritten with them.
+// overwritten with them; neither by a single packet nor through the pipe.
 func TestLateWrites(t *testing.T) {
+	t.Run("small", func(t *testing.T) { testLateWrites(t, 100<<10) })
+	t.Run("pipe", func(t *testing.T) { testLateWrites(t, 2*pieceSize) })
+}
+
+func testLateWrites(t *testing.T, size int) {
 	const late = 1500 * time.Millisecond // when the server writes what it holds
 	for name, tt := range map[string]struct {
 		ioTimeout, lateTime, late time.Duration
@@ -38,7 +43,7 @@ func TestLateWrites(t *testing.T) {
 			t.Cleanup(network.close)
 			c := open(t, s, func(c *uftp.Config) { c.IOTimeout, c.Dial = tt.ioTimeout, network.dial })
 			uftp.SetLateTime(c, tt.lateTime)
-			older, newer := pattern(100<<10, 40), pattern(100<<10, 41)
+			older, newer := pattern(size, 40), pattern(size, 41)
 			// So far away that all is sent before an answer comes: what moves while the
 			// client waits for one makes it wait for longer.
 			s.Faults().SetLink(uftptest.Link{Delay: 10 * time.Millisecond})

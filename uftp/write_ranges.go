@@ -21,27 +21,31 @@ const opWrite = "write"
 // must never have more commands than its socket holds while it waits for data.
 const maxGroup = 64
 
-// WriteRanges writes pieces of one file like [Client.WriteAt], in one session and
-// one after another, without waiting in between, and tells what the file is
-// then: as [Client.Fetch] does. Pieces may not overlap. After an error each of
-// them may hold anything, also bytes meant for another, until it is written
-// again.
+// WriteRanges writes pieces of one file like [Client.WriteAt], without waiting in
+// between, and tells what the file is then: as [Client.Fetch] does. Pieces may not
+// overlap. After an error each of them may hold anything, also bytes meant for
+// another, until it is written again.
 func (c *Client) WriteRanges(ctx context.Context, path string, parts []WriteRange) (after Info, err error) {
-	clean, err := checkRange(path, 0, 0)
-	for _, p := range parts {
-		if err == nil {
-			_, err = checkRange(path, len(p.Data), p.Off)
-		}
+	b := &batch{parts: make([]part, len(parts))}
+	for i, p := range parts {
+		b.parts[i] = part{off: p.Off, n: int64(len(p.Data)), data: p.Data}
 	}
-	if err != nil {
-		return Info{}, wrapError(opWrite, path, err)
+	return c.upload(ctx, path, b)
+}
+
+// A WriteSpan is a place in a file.
+type WriteSpan struct{ Off, Len int64 } // bytes; Len is positive
+
+// WriteFrom is [Client.WriteRanges] for bytes that are elsewhere: fill, which is
+// called from other goroutines but not after WriteFrom has returned, gives those
+// at an offset when they are sent, a piece of a span at a time and in order; from
+// the beginning of a span if that must be sent again. An error of fill is final.
+func (c *Client) WriteFrom(ctx context.Context, path string, spans []WriteSpan, fill func(p []byte, off int64) error) (after Info, err error) {
+	b := &batch{parts: make([]part, len(spans)), fill: fill}
+	for i, sp := range spans {
+		b.parts[i] = part{off: sp.Off, n: sp.Len}
 	}
-	op := operation{name: opWrite, path: path, data: true, writes: true, fills: clean, bulk: len(parts) > 1}
-	err = c.do(ctx, op, func(s *session) error {
-		after, err = s.writeRanges(clean, parts)
-		return err
-	})
-	return after, err
+	return c.upload(ctx, path, b)
 }
 
 // writeRanges writes parts in groups.
