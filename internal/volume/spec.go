@@ -66,7 +66,7 @@ type Spec struct {
 	BlockSize    int64         // bytes fetched at once, a power of two
 	CacheDir     string        // local directory for blocks read, "" for none
 	CacheDirSize int64         // bytes in it, of all mounts that use it
-	DirtyLimit   int64         // bytes of memory for data not yet confirmed by the server, and its way there
+	DirtyLimit   int64         // bytes of memory for data not yet confirmed by the server
 	Verify       string        // "none", "md5" or "sha256": how what was uploaded is compared with the server's copy
 	MaxSessions  int           // sessions opened at most, within the server's limit
 	RateLimit    int64         // bytes read and written per second at most, 0 for no limit

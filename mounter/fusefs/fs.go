@@ -61,7 +61,6 @@ type FS struct {
 	tree      *tree
 	handles   *handles
 	spool     *spool.Spool
-	pieces    *pieces
 	ahead     ahead
 	completer completer
 	backer    atomic.Pointer[Backer] // see PassThrough
@@ -104,16 +103,14 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 	setDefault(&cfg.Spec.CacheSize, 64<<20)
 	setDefault(&cfg.Spec.DirtyLimit, 64<<20)
 
-	buffers, room := newPieces(cfg.Spec.DirtyLimit)
 	fs := &FS{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
 		spec:          cfg.Spec,
 		cfg:           cfg,
 		log:           cfg.Logger,
-		server:        bounded{cfg.Remote, cfg.Spec.IOTimeout},
+		server:        bounded{cfg.Remote, cfg.Spec.IOTimeout, new(atomic.Int64)},
 		handles:       newHandles(cfg.Store),
-		spool:         spool.New(room),
-		pieces:        buffers,
+		spool:         spool.New(cfg.Spec.DirtyLimit),
 		back:          newWriteback(),
 	}
 	root, err := fs.server.Stat(ctx, "")

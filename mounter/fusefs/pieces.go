@@ -1,57 +1,26 @@
 package fusefs
 
-import (
-	"context"
-	"sync"
-	"time"
-)
+import "time"
 
 const (
-	// uploadPiece is the most bytes of a batch, which the server confirms
-	// together.
-	uploadPiece = 4 << 20
-	// nearPieces bounds the batches of a file that are under way at a time, each in
-	// a session of its own; farPieces does where each waits for a round trip of
-	// farTrip or more, and a connection may carry little.
-	nearPieces, farPieces = 4, 8
-	farTrip               = 10 * time.Millisecond
+	// nearPiece and farPiece are the most bytes of a batch, which the server
+	// confirms together; the latter where a round trip takes farTrip or more, and many
+	// batches are on their way in each session.
+	nearPiece, farPiece = 4 << 20, 2 << 20
+	farTrip             = 10 * time.Millisecond
+	// leastPieces and mostPieces bound how many batches of a file are under way at a
+	// time.
+	leastPieces, mostPieces = 8, 128
 )
 
-// pieces lends the buffers that data is copied into on its way to the server.
-// They are a part of what a mount may hold of data that is not there yet.
-type pieces struct {
-	size  int           // of each, in bytes
-	slots chan struct{} // a token for each that is lent
-	pool  sync.Pool     // of *[]byte: what is not lent is the garbage collector's
-}
-
-// newPieces makes pieces that take at most half of limit, and returns how much
-// that leaves.
-func newPieces(limit int64) (p *pieces, left int64) {
-	p = &pieces{size: int(min(uploadPiece, limit/2/farPieces)), slots: make(chan struct{}, farPieces)}
-	p.pool.New = func() any { b := make([]byte, p.size); return &b }
-	return p, limit - int64(farPieces*p.size)
-}
-
-// most is how many batches of a file may be under way, to a server so far away.
-func (p *pieces) most(roundTrip time.Duration) int {
+// pieces returns how large batches are that make limit bytes of dirty data, and
+// how many of them may be under way, to a server so far away. They stay in the
+// spool until the server has them, and take no other memory.
+func pieces(limit int64, roundTrip time.Duration) (size int64, most int) {
+	size = nearPiece
 	if roundTrip >= farTrip {
-		return farPieces
+		size = farPiece
 	}
-	return nearPieces
-}
-
-// get waits for a buffer, which must be given back.
-func (p *pieces) get(ctx context.Context) (*[]byte, error) {
-	select {
-	case p.slots <- struct{}{}:
-		return p.pool.Get().(*[]byte), nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (p *pieces) put(b *[]byte) {
-	p.pool.Put(b)
-	<-p.slots
+	size = min(size, limit/leastPieces)
+	return size, int(min(limit/size, mostPieces))
 }

@@ -2,7 +2,11 @@ package fusefs
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
@@ -14,7 +18,7 @@ type Remote interface {
 	Stat(ctx context.Context, path string) (uftp.Info, error)
 	List(ctx context.Context, dir string) ([]uftp.Info, error)
 	Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info, err error)
-	WriteRanges(ctx context.Context, path string, parts []uftp.WriteRange) (after uftp.Info, err error)
+	WriteFrom(ctx context.Context, path string, spans []uftp.WriteSpan, fill func(p []byte, off int64) error) (after uftp.Info, err error)
 	Hash(ctx context.Context, path, algo string, off, n int64) (string, error)
 	Create(ctx context.Context, path string) (uftp.Info, error)
 	Truncate(ctx context.Context, path string, size int64) error
@@ -32,6 +36,7 @@ type Remote interface {
 type bounded struct {
 	remote  Remote
 	timeout time.Duration
+	moved   *atomic.Int64 // when bytes of a write were asked for last, in nanoseconds
 }
 
 func call[T any](ctx context.Context, b bounded, f func(context.Context) (T, error)) (T, error) {
@@ -60,8 +65,44 @@ func (b bounded) Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info
 	return b.remote.Fetch(ctx, r)
 }
 
-func (b bounded) WriteRanges(ctx context.Context, path string, parts []uftp.WriteRange) (uftp.Info, error) {
-	return call(ctx, b, func(ctx context.Context) (uftp.Info, error) { return b.remote.WriteRanges(ctx, path, parts) })
+// WriteFrom ends when nothing of any write has moved for the timeout: a write may
+// wait behind many others.
+func (b bounded) WriteFrom(ctx context.Context, path string, spans []uftp.WriteSpan, fill func(p []byte, off int64) error) (uftp.Info, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	b.moved.Store(time.Now().UnixNano())
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	done := make(chan struct{})
+	defer close(done)
+	watch.Go(func() { b.watch(done, func() { cancel(context.DeadlineExceeded) }) })
+	after, err := b.remote.WriteFrom(ctx, path, spans, func(p []byte, off int64) error {
+		b.moved.Store(time.Now().UnixNano())
+		return fill(p, off)
+	})
+	if err != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		err = fmt.Errorf("write %s: %w (%s)", path, context.DeadlineExceeded, err.Error())
+	}
+	return after, err
+}
+
+// watch calls expire, unless done, when nothing has moved for the timeout.
+func (b bounded) watch(done <-chan struct{}, expire func()) {
+	t := time.NewTimer(b.timeout)
+	defer t.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-t.C:
+		}
+		left := time.Until(time.Unix(0, b.moved.Load()).Add(b.timeout))
+		if left <= 0 {
+			expire()
+			return
+		}
+		t.Reset(left)
+	}
 }
 
 func (b bounded) Hash(ctx context.Context, path, algo string, off, n int64) (string, error) {

@@ -153,7 +153,7 @@ func (r *dirRemote) Fetch(ctx context.Context, in uftp.Read) (n int, after uftp.
 	return n, remoteInfo(fi), err
 }
 
-func (r *dirRemote) WriteRanges(ctx context.Context, path string, parts []uftp.WriteRange) (after uftp.Info, err error) {
+func (r *dirRemote) WriteFrom(ctx context.Context, path string, spans []uftp.WriteSpan, fill func(p []byte, off int64) error) (after uftp.Info, err error) {
 	p, err := r.local(ctx, "write", path)
 	if err == nil {
 		err = need(p, 0o200)
@@ -165,8 +165,12 @@ func (r *dirRemote) WriteRanges(ctx context.Context, path string, parts []uftp.W
 	if err != nil {
 		return after, remoteError("write", path, err)
 	}
-	for _, part := range parts {
-		_, werr := f.WriteAt(part.Data, part.Off)
+	for _, sp := range spans {
+		data := make([]byte, sp.Len)
+		if err := fill(data, sp.Off); err != nil {
+			return after, errors.Join(err, f.Close())
+		}
+		_, werr := f.WriteAt(data, sp.Off)
 		err = errors.Join(err, werr)
 	}
 	if err := remoteError("write", path, errors.Join(err, f.Close())); err != nil {

@@ -90,7 +90,7 @@ func (fs *FS) verify(ctx context.Context, n *node, path string) error {
 // fails no other is begun, and those under way come to their own ends. What the
 // server said last of the file is returned if nothing was under way after that.
 func (fs *FS) send(ctx context.Context, n *node, path string, mark spool.Mark) (last *uftp.Info, err error) {
-	most := fs.pieces.most(fs.cfg.RoundTrip())
+	size, most := pieces(fs.spec.DirtyLimit, fs.cfg.RoundTrip())
 	type result struct {
 		after uftp.Info
 		err   error
@@ -99,9 +99,9 @@ func (fs *FS) send(ctx context.Context, n *node, path string, mark spool.Mark) (
 	for under, sent := 0, 0; ; {
 		batch, ok := spool.Batch{}, false
 		if err == nil && under < most {
-			batch, ok = fs.spool.Take(n.id, int64(fs.pieces.size), mark)
+			batch, ok = fs.spool.Take(n.id, size, mark)
 		}
-		if ok && mark == spool.Always && sent > 0 && (batch.Bytes() < int64(min(littlePiece, fs.pieces.size)) || n.op.wanted()) {
+		if ok && mark == spool.Always && sent > 0 && (batch.Bytes() < min(littlePiece, size) || n.op.wanted()) {
 			fs.spool.Abort(n.id, batch)
 			ok = false
 		}
@@ -146,31 +146,27 @@ func (fs *FS) sendBatch(ctx context.Context, n *node, path string, batch spool.B
 	return after, nil
 }
 
-// put copies a batch out of the spool and writes it to the server, which must
-// have all of it then.
+// put writes a batch of the spool to the server, which must have all of it then.
+// Bytes that are written over meanwhile may go there as they are by then: they
+// are dirty still, and sent again.
 func (fs *FS) put(ctx context.Context, id uint64, path string, batch spool.Batch) (uftp.Info, error) {
-	buf, err := fs.pieces.get(ctx)
-	if err != nil {
-		return uftp.Info{}, err
-	}
-	defer fs.pieces.put(buf)
-	left := *buf
-	parts := make([]uftp.WriteRange, len(batch.Ranges))
+	spans := make([]uftp.WriteSpan, len(batch.Ranges))
 	for i, r := range batch.Ranges {
-		parts[i] = uftp.WriteRange{Off: r.Off, Data: left[:r.Len]}
-		left = left[r.Len:]
-		if err := fs.spool.Copy(id, parts[i].Data, r.Off); err != nil {
-			return uftp.Info{}, err
-		}
+		spans[i] = uftp.WriteSpan{Off: r.Off, Len: r.Len}
 	}
-	after, err := fs.server.WriteRanges(ctx, path, parts)
+	sums := fs.newSums(spans)
+	after, err := fs.server.WriteFrom(ctx, path, spans, func(p []byte, off int64) error {
+		if err := fs.spool.Copy(id, p, off); err != nil {
+			return err
+		}
+		sums.add(p, off)
+		return nil
+	})
 	if err == nil && after.Size < batch.End() {
 		err = fmt.Errorf("server has %d bytes of %d: %w", after.Size, batch.End(), io.ErrShortWrite)
 	}
-	for _, p := range parts {
-		if err == nil {
-			err = fs.compare(ctx, path, p.Data, p.Off)
-		}
+	if err == nil {
+		err = fs.compare(ctx, path, sums)
 	}
 	return after, err
 }

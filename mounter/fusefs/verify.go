@@ -7,7 +7,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"sort"
 	"syscall"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
 // verifier returns a hash and the server's name for it, or "" if uploads are not
@@ -22,20 +25,47 @@ func (fs *FS) verifier() (h hash.Hash, algo string) {
 	return nil, ""
 }
 
-// compare has the server hash what it wrote of p at off.
-func (fs *FS) compare(ctx context.Context, path string, p []byte, off int64) error {
-	h, algo := fs.verifier()
-	if algo == "" {
-		return nil
+// sums are the hashes of what is sent of some spans, nil if nobody wants them.
+type sums []sum
+
+type sum struct {
+	uftp.WriteSpan
+	hash hash.Hash
+	algo string
+}
+
+func (fs *FS) newSums(spans []uftp.WriteSpan) (s sums) {
+	for _, sp := range spans {
+		if h, algo := fs.verifier(); algo != "" {
+			s = append(s, sum{sp, h, algo})
+		}
 	}
-	h.Write(p)
-	want := hex.EncodeToString(h.Sum(nil))
-	got, err := fs.server.Hash(ctx, path, algo, off, int64(len(p)))
-	if err != nil {
-		return fmt.Errorf("verify: %w", err)
+	return s
+}
+
+// add adds p, which is sent at off. A span that is sent again begins again.
+func (s sums) add(p []byte, off int64) {
+	i := sort.Search(len(s), func(i int) bool { return s[i].Off+s[i].Len > off })
+	if i == len(s) {
+		return
 	}
-	if got != want {
-		return fmt.Errorf("verify: the server's %s of %d bytes at %d is %s, and ours %s (%w)", algo, len(p), off, got, want, syscall.EIO)
+	if off == s[i].Off {
+		s[i].hash.Reset()
+	}
+	s[i].hash.Write(p)
+}
+
+// compare has the server hash what it wrote.
+func (fs *FS) compare(ctx context.Context, path string, all sums) error {
+	for _, s := range all {
+		want := hex.EncodeToString(s.hash.Sum(nil))
+		got, err := fs.server.Hash(ctx, path, s.algo, s.Off, s.Len)
+		if err != nil {
+			return fmt.Errorf("verify: %w", err)
+		}
+		if got != want {
+			return fmt.Errorf("verify: the server's %s of %d bytes at %d is %s, and ours %s (%w)", s.algo, s.Len, s.Off, got, want, syscall.EIO)
+		}
 	}
 	return nil
 }
