@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
@@ -187,11 +189,8 @@ func (w *worker) work(ctx context.Context) {
 		if err != nil || n == 0 {
 			return
 		}
-		if w.pieces.more() && w.slots.TryAcquire(1) {
-			w.helpers.Go(func() {
-				defer w.slots.Release(1)
-				w.work(ctx)
-			})
+		if w.pieces.more() {
+			w.getHelp(ctx)
 		}
 		if err := w.piece(ctx, (*buf)[:n], off); err != nil {
 			w.pieces.fail(err)
@@ -199,6 +198,18 @@ func (w *worker) work(ctx context.Context) {
 		}
 		w.pieces.finish(off)
 		w.moved(w.item, n, false)
+	}
+}
+
+func (w *worker) getHelp(ctx context.Context) {
+	for _, slots := range []*semaphore.Weighted{w.slots, w.spare} {
+		if slots.TryAcquire(1) {
+			w.helpers.Go(func() {
+				defer slots.Release(1)
+				w.work(ctx)
+			})
+			return
+		}
 	}
 }
 

@@ -17,6 +17,14 @@ const (
 	maxStep = 8 << 20
 )
 
+// An upload's operations move pieces of at most uploadStep bytes, and up to
+// uploadMemory of them are on their way: the server confirms each, and they are sent
+// one behind another meanwhile.
+const (
+	uploadStep   = 4 << 20
+	uploadMemory = window
+)
+
 // lookAhead is how many files may be known and not begun.
 const lookAhead = 10_000
 
@@ -26,6 +34,7 @@ type runner struct {
 	Job
 	step    int64
 	slots   *semaphore.Weighted
+	spare   *semaphore.Weighted // for further pieces of files whose copying has a slot
 	buffers sync.Pool
 	queue   chan func() // files that wait for a slot
 	listers sync.WaitGroup
@@ -61,6 +70,14 @@ func newRunner(job Job, cancel context.CancelCauseFunc) *runner {
 		Job: job, cancel: cancel, slots: semaphore.NewWeighted(int64(job.Parallel)), queue: make(chan func(), lookAhead),
 		step: min(maxStep, max(minStep, window/2/int64(job.Parallel)&^(minStep-1))),
 	}
+	spare := int64(0)
+	if _, remote := job.To.(Remote); remote {
+		r.step = min(uploadStep, r.step)
+		if job.Limit == 0 {
+			spare = max(0, uploadMemory/r.step-int64(job.Parallel))
+		}
+	}
+	r.spare = semaphore.NewWeighted(spare)
 	if job.Limit > 0 {
 		r.step = min(r.step, max(1<<12, job.Limit/10))
 		r.limit = rate.NewLimiter(rate.Limit(job.Limit), int(r.step))
