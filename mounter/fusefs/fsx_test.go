@@ -25,7 +25,15 @@ var (
 // TestFsxServers is the random test on each kind of server.
 func TestFsxServers(t *testing.T) {
 	eachServer(t, func(t *testing.T, mount mountFunc) {
-		testFsx(t, mount(t, func(c *fusefs.Config) { c.Spec.CacheSize = 1 << 20 }), *fsxSeed, *fsxOps/4, false)
+		t.Run("memory", func(t *testing.T) {
+			m := mount(t, func(c *fusefs.Config) { c.Spec.CacheSize = 1 << 20 })
+			testFsx(t, m, fsxtest.Config{Seed: *fsxSeed, Ops: *fsxOps / 4})
+		})
+		t.Run("disk and passthrough", func(t *testing.T) {
+			m := mount(t, func(c *fusefs.Config) { c.Disk, c.Spec.CacheSize = openDisk(t, t.TempDir()), 1<<20 })
+			m.fs.PassThrough(m.backer)
+			testFsx(t, m, fsxtest.Config{Seed: *fsxSeed, Ops: *fsxOps / 4, MaxSize: 3 << 20, Served: m.root})
+		})
 	})
 }
 
@@ -36,6 +44,7 @@ func TestFsx(t *testing.T) {
 		name   string
 		change func(*fusefs.Config)
 		faults bool
+		rest   bool
 	}{
 		{name: "default"},
 		{name: "kernel caches nothing", change: func(c *fusefs.Config) {
@@ -47,7 +56,7 @@ func TestFsx(t *testing.T) {
 		{name: "uploads at once", change: func(c *fusefs.Config) {
 			c.WriteBackDelay = time.Millisecond
 		}},
-		{name: "disk cache", change: func(c *fusefs.Config) {
+		{name: "disk cache", rest: true, change: func(c *fusefs.Config) {
 			disk := openDisk(t, t.TempDir())
 			c.Disk, c.Spec.CacheSize, c.Spec.BlockSize = disk, 256<<10, 64<<10
 			c.WriteBackDelay = time.Millisecond
@@ -64,19 +73,24 @@ func TestFsx(t *testing.T) {
 			if s.faults {
 				m.remote.setFault(uploadFaults(seed))
 			}
-			testFsx(t, m, seed, *fsxOps/len(settings), s.faults)
+			cfg := fsxtest.Config{Seed: seed, Ops: *fsxOps / len(settings), FailingSync: s.faults}
+			if s.rest {
+				cfg.Served = m.root
+			}
+			testFsx(t, m, cfg)
 		})
 	}
 }
 
 // testFsx does one run, and looks at the server afterwards.
-func testFsx(t *testing.T, m *mounted, seed uint64, ops int, failing bool) {
+func testFsx(t *testing.T, m *mounted, cfg fsxtest.Config) {
 	t.Helper()
 	final := filepath.Join(t.TempDir(), "final")
-	err := runFsx(t, fsxtest.Config{
-		Dir: m.dir, Seed: seed, Ops: ops, Direct: true, Final: final, MaxSize: 512 << 10, FailingSync: failing,
-	})
-	if err != nil {
+	cfg.Dir, cfg.Direct, cfg.Final = m.dir, true, final
+	if cfg.MaxSize == 0 {
+		cfg.MaxSize = 512 << 10
+	}
+	if err := runFsx(t, cfg); err != nil {
 		t.Fatal(err)
 	}
 	if m.remote != nil {

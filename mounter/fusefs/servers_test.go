@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/csi-uftp/csi-uftp/mounter/fusefs"
+	"github.com/csi-uftp/csi-uftp/mounter/fusefs/fsxtest"
 	"github.com/csi-uftp/csi-uftp/uftp"
 	"github.com/csi-uftp/csi-uftp/uftp/uftptest"
 )
@@ -58,7 +59,10 @@ func mountServer(t *testing.T, s *uftptest.Server, change func(*fusefs.Config)) 
 // again and again: a program must not notice.
 func TestSessionsKilled(t *testing.T) {
 	s := uftptest.Start(t, uftptest.Config{})
-	m := mountServer(t, s, func(c *fusefs.Config) { c.WriteBackDelay = 10 * time.Millisecond })
+	m := mountServer(t, s, func(c *fusefs.Config) {
+		c.Disk, c.WriteBackDelay = openDisk(t, t.TempDir()), 10*time.Millisecond
+	})
+	m.fs.PassThrough(m.backer)
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	kills := 0
@@ -82,5 +86,5 @@ func TestSessionsKilled(t *testing.T) {
 		wg.Wait()
 		t.Logf("connections dropped %d times", kills)
 	}()
-	testFsx(t, m, *fsxSeed, *fsxOps/8, false)
+	testFsx(t, m, fsxtest.Config{Seed: *fsxSeed, Ops: *fsxOps / 8, MaxSize: 2 << 20, Served: m.root})
 }

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,10 @@ type Config struct {
 	MaxSize int64 // of the file, default 1 MiB
 	Handles int   // open at a time, default 4
 	Direct  bool  // use O_DIRECT too, unaligned, as FUSE allows
+	// Served, if not "", is what Dir shows. Now and then the closed file gets
+	// another name there, which Dir has never seen, and an old time, and is read as
+	// a whole again and again: as a file that nobody changes here.
+	Served string
 	// FailingSync says that fsync, msync and close may fail with EIO. Nothing may
 	// be lost by it: the file system keeps what was written.
 	FailingSync bool
@@ -62,10 +67,8 @@ func Run(cfg Config) (err error) {
 	if err := os.WriteFile(r.name, nil, 0o644); err != nil {
 		return err
 	}
-	for i := range r.handles {
-		if err := r.reopen(i); err != nil {
-			return err
-		}
+	if err := r.openAll(); err != nil {
+		return err
 	}
 	for r.op = 1; r.op <= cfg.Ops; r.op++ {
 		if err := r.step(); err != nil {
@@ -126,6 +129,8 @@ func (r *run) step() error {
 	case n < 96:
 		r.note("chmod")
 		return os.Chmod(r.name, []os.FileMode{0o600, 0o644, 0o666}[r.rnd.IntN(3)])
+	case n == 99 && r.cfg.Served != "":
+		return r.rest()
 	default:
 		r.note("fadvise %d dontneed", i)
 		return unix.Fadvise(int(h.Fd()), 0, 0, unix.FADV_DONTNEED)
@@ -325,6 +330,9 @@ func (r *run) allocate(i int, h *os.File) error {
 
 func (r *run) reopen(i int) error {
 	flags := kinds[r.rnd.IntN(len(kinds))]
+	if r.handles[i] == nil && i == 0 {
+		flags = os.O_RDWR
+	}
 	if !r.cfg.Direct {
 		flags &^= unix.O_DIRECT
 	}
@@ -390,6 +398,56 @@ func (r *run) rename() error {
 	return nil
 }
 
+// restReads is how often a file is read while it rests: in the meantime it may be
+// moved to where reading it is fastest.
+const restReads = 8
+
+func (r *run) rest() error {
+	r.note("rest")
+	if err := r.closeAll(); err != nil {
+		return err
+	}
+	base := filepath.Base(r.name)
+	r.name = filepath.Join(r.cfg.Dir, fmt.Sprintf("fsx %d at rest %d", r.cfg.Seed, r.op))
+	served := filepath.Join(r.cfg.Served, filepath.Base(r.name))
+	if err := os.Rename(filepath.Join(r.cfg.Served, base), served); err != nil {
+		return err
+	}
+	then := time.Unix(1_000_000_000+int64(r.op), 0)
+	if err := os.Chtimes(served, then, then); err != nil {
+		return err
+	}
+	for range restReads {
+		if err := r.readAll(); err != nil {
+			return err
+		}
+	}
+	return r.openAll()
+}
+
+// readAll opens the file and compares all of it.
+func (r *run) readAll() error {
+	got, err := os.ReadFile(r.name)
+	if err != nil {
+		return err
+	}
+	if len(got) != len(r.model) {
+		return fmt.Errorf("%d bytes in all, want %d", len(got), len(r.model))
+	}
+	return r.compare(got, 0, int64(len(got)))
+}
+
+// openAll opens all handles. Who has opened a file to read need not see what is
+// written later, if nobody had it open to write: so the first one can.
+func (r *run) openAll() error {
+	for i := range r.handles {
+		if err := r.reopen(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *run) closeAll() (err error) {
 	for i, h := range r.handles {
 		if h != nil {
@@ -408,14 +466,7 @@ func (r *run) finish() error {
 	if err := r.closeAll(); err != nil {
 		return err
 	}
-	got, err := os.ReadFile(r.name)
-	if err != nil {
-		return err
-	}
-	if len(got) != len(r.model) {
-		return fmt.Errorf("%d bytes at the end, want %d", len(got), len(r.model))
-	}
-	if err := r.compare(got, 0, int64(len(got))); err != nil {
+	if err := r.readAll(); err != nil {
 		return err
 	}
 	if r.cfg.Final == "" {

@@ -13,7 +13,7 @@ import (
 func TestLocal(t *testing.T) {
 	for seed := range uint64(3) {
 		dir, final := t.TempDir(), filepath.Join(t.TempDir(), "final")
-		if err := fsxtest.Run(fsxtest.Config{Dir: dir, Seed: seed, Ops: 1500, Final: final}); err != nil {
+		if err := fsxtest.Run(fsxtest.Config{Dir: dir, Seed: seed, Ops: 1500, Served: dir, Final: final}); err != nil {
 			t.Error(err)
 			continue
 		}
