@@ -175,12 +175,18 @@ func (fs *FS) prefetch(dir *node, info uftp.Info) {
 	if n.dir || fs.authoritative(n) {
 		return
 	}
+	fs.lookAhead(fs.ctx, n, true)
+}
+
+// lookAhead reads a small file, or asks whether it is what is cached, for one who
+// opens it next; with ahead nobody waits for it.
+func (fs *FS) lookAhead(ctx context.Context, n *node, ahead bool) {
 	n.mu.Lock()
 	n.ahead = true
 	n.mu.Unlock()
 	before := fs.tick()
-	if fs.preload(fs.ctx, n, true); !n.checkedSince(before) {
-		_ = fs.recheck(fs.ctx, n)
+	if fs.preload(ctx, n, ahead); !n.checkedSince(before) {
+		_ = fs.recheck(ctx, n, ahead)
 	}
 }
 
@@ -198,14 +204,14 @@ func (fs *FS) preload(ctx context.Context, n *node, ahead bool) {
 
 // recheck asks for no more than whether n has the version that we know, and for
 // everything if not.
-func (fs *FS) recheck(ctx context.Context, n *node) error {
+func (fs *FS) recheck(ctx context.Context, n *node, ahead bool) error {
 	path, release, err := fs.lockPath(ctx, n, shared)
 	if err != nil {
 		return err
 	}
 	defer release()
 	tick, at := fs.tick(), time.Now()
-	_, after, err := fs.server.Fetch(ctx, uftp.Read{Path: path, Ahead: true})
+	_, after, err := fs.server.Fetch(ctx, uftp.Read{Path: path, Ahead: ahead})
 	if err == nil && n.confirm(after, tick, at) {
 		return nil
 	}
@@ -262,7 +268,8 @@ func (n *node) aheadOutcome(valid time.Duration) outcome {
 func (n *node) takeAhead(valid time.Duration) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	ready := n.ahead && !n.checkedAt.IsZero() && time.Since(n.checkedAt) < valid
+	ready := n.ahead && !n.checkedAt.IsZero() && time.Since(n.checkedAt) < valid &&
+		(n.lookedUp != foreseen || time.Since(n.foreseenAt) < openSoon)
 	n.ahead = false
 	return ready
 }

@@ -44,6 +44,7 @@ func (fs *FS) lookup(ctx context.Context, parent uint64, name string) (*node, er
 	if err != nil {
 		return nil, err
 	}
+	fs.foresee(ctx, dir, name)
 	release, err := fs.lock(ctx, claim{dir, shared, shared})
 	if err != nil {
 		return nil, err

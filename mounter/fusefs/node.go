@@ -57,9 +57,12 @@ type node struct {
 	// When the server last said that the version was still the same, apart from
 	// what asked and at say, and whether somebody asked so because n is about to
 	// be opened.
-	checked   uint64
-	checkedAt time.Time
-	ahead     bool
+	checked    uint64
+	checkedAt  time.Time
+	ahead      bool
+	lookedUp   lookedUp // files only
+	foreseenAt time.Time
+	foresight  foresight // directories only
 
 	openedAt    time.Time // last open that the caches were emptied for; zero: never open
 	openedEpoch uint64    // and the epoch then

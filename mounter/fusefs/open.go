@@ -73,6 +73,7 @@ func (fs *FS) open(ctx context.Context, n *node, flags uint32, out *fuse.OpenOut
 		return err
 	}
 	if !writes(flags) {
+		fs.foresaw(n)
 		fs.readAhead(n, outcome)
 	}
 	return nil
