@@ -148,3 +148,30 @@ func TestCreateBelievesTheLookup(t *testing.T) {
 		t.Errorf("%d questions about 20 new files", asked)
 	}
 }
+
+// TestNewFilesDoNotAskForTheirDirectory: what we change ourselves we need not ask
+// for.
+func TestNewFilesDoNotAskForTheirDirectory(t *testing.T) {
+	m := mountDir(t, func(c *fusefs.Config) { c.Spec.AttrTimeout, c.Spec.EntryTimeout = time.Hour, time.Hour })
+	mkdir(t, m.served("d"))
+	age(t, m.served("d"), time.Hour)
+	before, err := os.Stat(m.path("d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &calls{}
+	m.remote.setFault(c.note)
+	for i := range 10 {
+		write(t, m.path("d/"+smallName(i)), "x")
+	}
+	if err := os.Remove(m.path("d/" + smallName(3))); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.of("d"); n > 0 {
+		t.Errorf("the directory was asked for %d times", n)
+	}
+	after, err := os.Stat(m.path("d"))
+	if err != nil || !after.ModTime().After(before.ModTime().Add(time.Minute)) {
+		t.Errorf("the directory is of %v after changes, and was of %v before: %v", after.ModTime(), before.ModTime(), err)
+	}
+}

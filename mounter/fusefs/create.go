@@ -162,7 +162,7 @@ func (fs *FS) makeEntry(dir *node, name string, mode uint32, f func(context.Cont
 	}
 	path = join(path, name)
 	info, err := f(ctx, path)
-	fs.changed(dir)
+	fs.changed(dir, err)
 	if err != nil {
 		return nil, err
 	}

@@ -5,8 +5,8 @@
 // The main type is [FS], a go-fuse RawFileSystem: with its own table of inodes,
 // because what the kernel knows by number has to outlive the process that
 // serves it (see [Store]). Each family of operations has a file: lookup, open,
-// read, ahead, passthrough, write, upload, truncate, setattr, create, remove,
-// rename, dir.
+// read, ahead, foresee, passthrough, write, upload, truncate, setattr, create,
+// remove, rename, dir.
 //
 // # What is where
 //
@@ -44,6 +44,8 @@
 // its bytes in the same round trip. Who opens the files of a directory in the
 // order of its listing finds the next ones looked at and read (see ahead.go):
 // what was learned of a file that way is good for one open, within attrTimeout.
+// Who opens them in any order, with names that have to be looked up again, has
+// them read at that lookup (see foresee.go).
 //
 // # Locks
 //

@@ -35,7 +35,7 @@ func (fs *FS) unlink(ctx context.Context, parent uint64, name string) error {
 		}
 	}
 	err = fs.server.Remove(ctx, path)
-	fs.changed(dir)
+	fs.changed(dir, err)
 	return fs.removed(n, err)
 }
 
@@ -62,7 +62,7 @@ func (fs *FS) rmdir(ctx context.Context, parent uint64, name string) error {
 		}
 	}
 	err = fs.server.Rmdir(ctx, path)
-	fs.changed(dir)
+	fs.changed(dir, err)
 	return fs.removed(n, err)
 }
 
@@ -139,7 +139,7 @@ func (fs *FS) hide(ctx context.Context, dir, n *node) error {
 		fs.back.mark(fs, n) // its last handle was closed meanwhile, and saw no hidden file
 		fs.back.hurry(n)
 	}
-	fs.changed(dir)
+	fs.changed(dir, nil)
 	return nil
 }
 
@@ -196,11 +196,19 @@ func (fs *FS) evacuate(ctx context.Context, dir, to *node) error {
 	return nil
 }
 
-// changed notes that names of dir were changed: its own attributes are others
-// now, and what a listing from before says of its entries does not count.
-func (fs *FS) changed(dir *node) {
+// changed notes that names of dir were changed, or perhaps not if err: what a
+// listing from before says of its entries does not count. Its own time is another
+// one now: ours, for as long as attributes are believed, since whoever makes many
+// files would ask for it before each.
+func (fs *FS) changed(dir *node, err error) {
 	dir.mu.Lock()
 	defer dir.mu.Unlock()
 	dir.changed = fs.tick()
-	dir.at = time.Time{}
+	if err != nil {
+		dir.at = time.Time{}
+		return
+	}
+	if t := now(); t.After(dir.info.ModTime) {
+		dir.info.ModTime = t
+	}
 }

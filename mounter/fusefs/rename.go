@@ -118,8 +118,8 @@ func (fs *FS) doRename(ctx context.Context, r *renaming) error {
 		}
 		return err
 	}
-	fs.changed(r.fromDir)
-	fs.changed(r.toDir)
+	fs.changed(r.fromDir, nil)
+	fs.changed(r.toDir, nil)
 	if r.replaced != nil && !hidden {
 		_ = fs.removed(r.replaced, nil)
 	}
