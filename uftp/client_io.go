@@ -106,7 +106,7 @@ func (c *Client) Create(ctx context.Context, path string) (Info, error) {
 	}
 	var info Info
 	op := operation{name: "create", path: path, data: true, writes: true, fills: p, settled: func(s *session) (bool, error) {
-		info, _, err = s.stat(p)
+		info, err = s.stat(p)
 		return absent(err, err == nil && !info.IsDir() && info.Size == 0, false)
 	}}
 	err = c.do(ctx, op, func(s *session) (err error) {
@@ -117,7 +117,7 @@ func (c *Client) Create(ctx context.Context, path string) (Info, error) {
 		if err := s.createCoded(p); err != nil {
 			return err
 		}
-		info, _, err = s.stat(p)
+		info, err = s.stat(p)
 		return err
 	})
 	if err == nil {

@@ -9,38 +9,11 @@ import (
 	"github.com/jlaffaye/ftp"
 )
 
-// Stat returns the attributes of a file or directory; links are followed. One
-// round trip.
-func (c *Client) Stat(ctx context.Context, path string) (Info, error) {
-	p, err := cleanPath(path)
-	if err != nil {
-		return Info{}, wrapError("stat", path, err)
-	}
-	var info Info
-	err = c.do(ctx, operation{name: "stat", path: path}, func(s *session) error {
-		info, err = c.stat(s, p)
-		return err
-	})
-	return info, err
-}
-
-// stat also learns the server's time zone.
-func (c *Client) stat(s *session, path string) (Info, error) {
-	info, f, err := s.stat(path)
-	if err == nil {
-		c.dialer.seen.note(path, versionOf(info))
-	}
-	if err == nil && !f.local.IsZero() {
-		c.zone.Store(f.local.Unix() - info.ModTime.Unix())
-	}
-	return info, err
-}
-
 // Mkdir makes a directory. Its parent must exist.
 func (c *Client) Mkdir(ctx context.Context, path string) error {
 	return c.change(ctx, "mkdir", path, func(p string) operation {
 		return operation{settled: func(s *session) (bool, error) {
-			i, _, err := s.stat(p)
+			i, err := s.stat(p)
 			return absent(err, err == nil && i.IsDir(), false)
 		}}
 	}, func(l *ftp.ServerConn, w string) error { return l.MakeDir(w) })
@@ -59,7 +32,7 @@ func (c *Client) Remove(ctx context.Context, path string) error {
 // goneSettles is an operation that is done when the path is gone.
 func goneSettles(p string) operation {
 	return operation{settled: func(s *session) (bool, error) {
-		_, _, err := s.stat(p)
+		_, err := s.stat(p)
 		return absent(err, false, true)
 	}}
 }
@@ -110,10 +83,10 @@ func (c *Client) Rename(ctx context.Context, from, to string) error {
 		return wrapError("rename", to, err)
 	}
 	op := operation{name: "rename", path: from, writes: true, fills: f, settled: func(s *session) (bool, error) {
-		if _, _, err := s.stat(f); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := s.stat(f); !errors.Is(err, fs.ErrNotExist) {
 			return absent(err, false, false)
 		}
-		_, _, err := s.stat(t)
+		_, err := s.stat(t)
 		return absent(err, true, false)
 	}}
 	return c.do(ctx, op, func(s *session) error {

@@ -40,3 +40,10 @@ func AwaitGivenUp(tb testing.TB, c *Client) {
 		}
 	}
 }
+
+// Questions returns how many questions nobody has asked yet.
+func Questions(c *Client) int {
+	c.questions.mu.Lock()
+	defer c.questions.mu.Unlock()
+	return len(c.questions.waiting)
+}

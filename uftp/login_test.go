@@ -96,7 +96,7 @@ func TestSessionsSideBySide(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 64 {
 		wg.Go(func() {
-			if _, err := c.Stat(t.Context(), "data"); err != nil {
+			if _, err := c.Hash(t.Context(), "data", "MD5", 0, -1); err != nil {
 				t.Error(err)
 			}
 		})

@@ -98,11 +98,11 @@ func firstRefusal(r []reply, codes ...int) error {
 
 // putBack gives a file its name back that an attempt left under tmp.
 func (s *session) putBack(path, tmp string) error {
-	if _, _, err := s.stat(tmp); err != nil {
+	if _, err := s.stat(tmp); err != nil {
 		_, err := absent(err, true, true)
 		return err
 	}
-	if _, _, err := s.stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err // somebody made a new one: keep both
 	}
 	r, err := s.exchange("RNFR "+wirePath(tmp), "RNTO "+wirePath(path))

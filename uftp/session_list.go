@@ -96,7 +96,7 @@ func (s *session) joined(path string, h *halves) ([]Info, error) {
 		return nil, fmt.Errorf("%w: the listing of modes lacks %d entries", ErrUnavailable, len(missing))
 	}
 	for _, name := range missing {
-		switch i, _, err := s.stat(child(path, name)); {
+		switch i, err := s.stat(child(path, name)); {
 		case err == nil:
 			entries = append(entries, i)
 		case !isRefusal(err):

@@ -12,12 +12,13 @@ import (
 // stat asks for a file's or directory's attributes: STAT for the exact time and
 // what we may do, MLST for the mode, in one packet. The server closes the data
 // connection when an MLST fails.
-func (s *session) stat(path string) (Info, facts, error) {
+func (s *session) stat(path string) (Info, error) {
 	r, err := s.exchange(statCommands(path)...)
 	if err != nil {
-		return Info{}, facts{}, err
+		return Info{}, err
 	}
-	return s.described(path, r[0], r[1])
+	i, _, err := s.described(path, r[0], r[1])
+	return i, err
 }
 
 func statCommands(path string) []string {

@@ -1,0 +1,167 @@
+package uftp
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// Stat returns the attributes of a file or directory; links are followed. One
+// round trip. Who waits for a session has the one who gets it ask for him, too.
+func (c *Client) Stat(ctx context.Context, path string) (Info, error) {
+	p, err := cleanPath(path)
+	if err != nil {
+		return Info{}, wrapError("stat", path, err)
+	}
+	q := &question{path: p}
+	var wait context.Context
+	wait, q.answered = context.WithCancel(ctx)
+	defer q.answered()
+	c.questions.add(q)
+	defer c.questions.remove(q)
+	err = c.do(wait, operation{name: "stat", path: path}, func(s *session) error { return c.ask(s, q) })
+	if info, ok, answer := c.questions.result(q); ok {
+		return info, wrapError("stat", path, answer)
+	}
+	return Info{}, err
+}
+
+// question is about one file.
+type question struct {
+	path     string // clean
+	answered func() // ends the wait for a session
+	asked    bool   // by who waits for the answer: what he is at is not to be ended
+
+	// The following and asked are guarded by the mutex of questions.
+	done bool
+	info Info
+	err  error // a refusal
+}
+
+// questions are those that nobody has asked yet.
+type questions struct {
+	mu      sync.Mutex
+	waiting []*question
+}
+
+const (
+	// maxQuestions bounds how many are asked in one packet.
+	maxQuestions = 64
+	// maxQuestionBytes bounds the bytes of their paths, so that neither end waits
+	// for the other to read.
+	maxQuestionBytes = 4 << 10
+)
+
+func (qs *questions) add(q *question) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	qs.waiting = append(qs.waiting, q)
+}
+
+func (qs *questions) remove(q *question) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if i := slices.Index(qs.waiting, q); i >= 0 {
+		qs.waiting = slices.Delete(qs.waiting, i, i+1)
+	}
+}
+
+// take returns own and what waits besides, to be asked now; nothing if own is
+// answered.
+func (qs *questions) take(own *question) []*question {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if own.done {
+		return nil
+	}
+	own.asked = true
+	batch, bytes, rest := []*question{own}, len(own.path), qs.waiting[:0]
+	for _, q := range qs.waiting {
+		switch bytes += len(q.path); {
+		case q == own:
+		case len(batch) < maxQuestions && bytes <= maxQuestionBytes:
+			batch = append(batch, q)
+		default:
+			rest = append(rest, q)
+		}
+	}
+	clear(qs.waiting[len(rest):])
+	qs.waiting = rest
+	return batch
+}
+
+// back takes questions back that got no answer.
+func (qs *questions) back(batch []*question) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	for _, q := range batch {
+		if !q.done && !slices.Contains(qs.waiting, q) {
+			qs.waiting = append(qs.waiting, q)
+		}
+	}
+}
+
+// answer notes an answer, if there is none yet.
+func (qs *questions) answer(q *question, info Info, err error) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if !q.done {
+		if q.done, q.info, q.err = true, info, err; !q.asked {
+			q.answered()
+		}
+	}
+}
+
+func (qs *questions) result(q *question) (info Info, ok bool, answer error) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	return q.info, q.done, q.err
+}
+
+// ask asks a question on s, and those that wait.
+func (c *Client) ask(s *session, own *question) error {
+	batch := c.questions.take(own)
+	cmds := make([]string, 0, 2*len(batch))
+	for _, q := range batch {
+		cmds = append(cmds, statCommands(q.path)...)
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	replies, err := s.exchange(cmds...)
+	if err != nil {
+		c.questions.back(batch[1:])
+		return err
+	}
+	for i, q := range batch {
+		info, err := c.learn(s, q.path, replies[2*i], replies[2*i+1])
+		if err != nil && !isRefusal(err) {
+			c.questions.back(batch[i:])
+			return err
+		}
+		c.questions.answer(q, info, err)
+	}
+	return nil
+}
+
+// stat asks for one file, whoever waits.
+func (c *Client) stat(s *session, path string) (Info, error) {
+	r, err := s.exchange(statCommands(path)...)
+	if err != nil {
+		return Info{}, err
+	}
+	return c.learn(s, path, r[0], r[1])
+}
+
+// learn returns what the replies to statCommands say, and what they say about the
+// server's time zone is remembered.
+func (c *Client) learn(s *session, path string, stat, mlst reply) (Info, error) {
+	info, f, err := s.described(path, stat, mlst)
+	if err == nil {
+		c.dialer.seen.note(path, versionOf(info))
+	}
+	if err == nil && !f.local.IsZero() {
+		c.zone.Store(f.local.Unix() - info.ModTime.Unix())
+	}
+	return info, err
+}

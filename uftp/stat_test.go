@@ -1,0 +1,92 @@
+package uftp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
+	"github.com/csi-uftp/csi-uftp/uftp/uftptest"
+)
+
+// TestQuestionsTogether: many questions that wait for one session cost few round
+// trips, and each gets its own answer.
+func TestQuestionsTogether(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{})
+	const n = 40
+	for i := range n {
+		if i%7 != 0 {
+			s.WriteFile(t, fmt.Sprintf("f%d", i), make([]byte, i))
+		}
+	}
+	c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 1 })
+	check(t, c.Connect(t.Context()))
+	before := c.Stats().RoundTrips
+	// The first question is answered when all others wait.
+	s.Faults().Inject(1, uftptest.Fault{Verb: "STAT", Stall: true})
+	var wg sync.WaitGroup
+	var waiting atomic.Int64
+	for i := range n {
+		wg.Go(func() {
+			waiting.Add(1)
+			info, err := c.Stat(t.Context(), fmt.Sprintf("f%d", i))
+			switch {
+			case i%7 == 0:
+				if !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("f%d: %+v, %v", i, info, err)
+				}
+			case err != nil || info.Size != int64(i) || info.Name != fmt.Sprintf("f%d", i):
+				t.Errorf("f%d: %+v, %v", i, info, err)
+			}
+		})
+	}
+	eventually(t, "all ask", func() bool { return waiting.Load() == n && uftp.Questions(c) >= n-1 })
+	s.Faults().Clear()
+	wg.Wait()
+	if trips := c.Stats().RoundTrips - before; trips > 4 {
+		t.Errorf("%d round trips for %d questions", trips, n)
+	}
+	if st := c.Stats(); st.Retries != 0 || st.Logins != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestQuestionsSurvive asks many questions while sessions break and callers give
+// up: nobody gets another's answer, and nobody waits for ever.
+func TestQuestionsSurvive(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{})
+	for i := range 20 {
+		s.WriteFile(t, fmt.Sprintf("f%d", i), make([]byte, i))
+	}
+	c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 2 })
+	uftp.SetFinishTime(c, time.Millisecond)
+	s.Faults().Inject(5, uftptest.Fault{Verb: "MLST", Skip: 20, Kill: true})
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			for range 10 {
+				ctx, cancel := t.Context(), context.CancelFunc(func() {})
+				if rand.IntN(3) == 0 {
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.IntN(3000))*time.Microsecond)
+				}
+				info, err := c.Stat(ctx, fmt.Sprintf("f%d", i))
+				if ctx.Err() == nil && err != nil || err == nil && info.Size != int64(i) {
+					t.Errorf("f%d: %+v, %v", i, info, err)
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if n := uftp.Questions(c); n != 0 {
+		t.Errorf("%d questions are left", n)
+	}
+}
