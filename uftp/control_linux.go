@@ -17,6 +17,15 @@ func quickAck(conn net.Conn) {
 	})
 }
 
+// wakeAt has a read of conn that has to wait do so until n bytes are there, or the
+// end of them. A read that finds some does not wait.
+func wakeAt(conn net.Conn, n int) {
+	_ = withFD(conn, func(fd int) {
+		// Best effort: without it the reader wakes more often.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, n)
+	})
+}
+
 // quiet reports that conn is open and that nothing was received that nobody
 // has read: no end of file, no error, no stray byte. It does not block.
 func quiet(conn net.Conn) bool {

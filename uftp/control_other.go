@@ -11,3 +11,6 @@ func quickAck(net.Conn) {}
 func quiet(net.Conn) bool { return true }
 
 func segmentSize(net.Conn) int { return 0 }
+
+// wakeAt is of use on Linux only.
+func wakeAt(net.Conn, int) {}

@@ -60,6 +60,7 @@ type lane struct {
 	ended    bool      // nothing more will be sent in this burst
 	tail     bool      // all replies are there, and bytes of the last flight are missing
 	armed    time.Time // deadline of conn
+	batch    int       // bytes that wake the reader of conn
 	moved    time.Time // when bytes came last, or were first asked for
 	quiet    time.Time // when the last reply came
 	scratch  []byte    // for bytes that nobody wants
@@ -203,7 +204,7 @@ func (l *lane) burst() (more bool, err error) {
 	}
 	conn, err := l.s.transferPacket(cmds)
 	l.mu.Lock()
-	l.conn, l.armed, l.moved = conn, time.Time{}, time.Now()
+	l.conn, l.armed, l.batch, l.moved = conn, time.Time{}, 0, time.Now()
 	if err != nil {
 		l.err = err
 	}
@@ -214,6 +215,9 @@ func (l *lane) burst() (more bool, err error) {
 		wg.Go(l.readData)
 		l.send()
 		wg.Wait()
+		l.mu.Lock()
+		l.wakeAt(1)
+		l.mu.Unlock()
 	}
 	return true, l.resolve()
 }
@@ -286,7 +290,16 @@ func (l *lane) arm(t time.Time) {
 		return
 	}
 	l.armed = t
+	l.wakeAt(1)
 	_ = l.conn.SetReadDeadline(t) // one that fails will fail in Read too
+}
+
+// wakeAt has the reader of data wait for n bytes.
+func (l *lane) wakeAt(n int) {
+	if n != l.batch {
+		l.batch = n
+		wakeAt(l.conn, n)
+	}
 }
 
 // release lets go of f's buffer.

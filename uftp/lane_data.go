@@ -55,19 +55,31 @@ func (l *lane) readData() {
 	}
 }
 
+// A network brings bytes in many small pieces. maxBatch is how many have to be
+// there before the reader of data wakes, or those that a flight lacks if they are
+// fewer; for less than minBatch it is not worth saying so.
+const minBatch, maxBatch = 64 << 10, 256 << 10
+
 // fill reads the bytes that a flight lacks. When there is nothing else to wait
 // for, a silence of patience is errTail, unless patience is 0.
 func (l *lane) fill(fl *flight, conn net.Conn, patience time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	late := false // the time was up before a batch was whole
 	for fl.got < fl.n {
 		if l.err != nil || l.bad != 0 && fl.number >= l.bad {
 			return errStopped
 		}
-		if err := l.patient(patience); err != nil {
-			return err
+		switch {
+		case late:
+			l.arm(time.Now().Add(settleTime)) // a part of the batch may be there
+		default:
+			if err := l.patient(patience); err != nil {
+				return err
+			}
+			l.wakeAt(l.batchOf(fl))
 		}
-		buf := l.target(fl)
+		buf, batch := l.target(fl), l.batch
 		fl.reading = fl.f != nil
 		l.mu.Unlock()
 		n, err := conn.Read(buf)
@@ -84,11 +96,21 @@ func (l *lane) fill(fl *flight, conn net.Conn, patience time.Duration) error {
 			l.letGo(fl)
 			l.finish(f)
 		}
+		late = errors.Is(err, os.ErrDeadlineExceeded) && batch > 1
 		if err != nil && fl.got < fl.n && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
 	}
 	return nil
+}
+
+// batchOf is how many bytes of a flight to wait for.
+func (l *lane) batchOf(fl *flight) int {
+	left := fl.n - fl.got
+	if left < minBatch || !l.awaits() {
+		return 1
+	}
+	return min(left, maxBatch)
 }
 
 // patient sets the deadline of the next read, and fails if it has passed.
