@@ -68,6 +68,9 @@ type Config struct {
 	// MaxSessions is how many sessions the client opens at most; default 4. The
 	// server's limit may be lower: the client lives with what it gets.
 	MaxSessions int
+	// Eager has Connect open a data connection too: that takes it a round trip, and
+	// the first transfer begins three of them earlier.
+	Eager bool
 	// IdleTimeout is after how long unused sessions are given back, the last one
 	// too; default 1 minute.
 	IdleTimeout time.Duration
@@ -196,7 +199,7 @@ func New(cfg Config) (*Client, error) {
 // whose sessions are all in use some seconds. A client need not be connected:
 // every operation does what is needed.
 func (c *Client) Connect(ctx context.Context) error {
-	s, err := c.pool.acquire(ctx, false, busyPatience)
+	s, err := c.pool.acquire(ctx, c.cfg.Eager, busyPatience)
 	if err != nil {
 		return wrapError(opConnect, c.cfg.BaseDir, err)
 	}
@@ -258,6 +261,12 @@ type ClientStats struct {
 // RoundTrip is the shortest time that the server took to answer so far, which is
 // what the way there and back takes; 0 if nothing was asked yet.
 func (c *Client) RoundTrip() time.Duration { return c.dialer.trip.get() }
+
+// Reach is how many bytes a reader should have asked for ahead, so that all
+// sessions there may be are busy: over a long way there and back, what is on its
+// way in them, and half as much. It is 0 over a short way, and where that is not
+// known yet: a reader then does with what he needs not to wait.
+func (c *Client) Reach() int64 { return c.engine.reach() }
 
 // Stats returns a snapshot.
 func (c *Client) Stats() ClientStats {

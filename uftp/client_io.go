@@ -36,6 +36,9 @@ type Read struct {
 	// Ahead says that nobody waits for these bytes yet: they come after those
 	// that somebody waits for.
 	Ahead bool
+	// Order says which of several reads of a file that are asked for side by side
+	// comes first: that with the least.
+	Order int64
 }
 
 // Fetch reads like [Client.ReadAt] and tells what the file was right after its

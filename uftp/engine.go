@@ -128,7 +128,8 @@ func (e *engine) enqueue(f *fetch, front bool) {
 		e.small = f.waits
 	}
 	if len(e.lanes) == 0 {
-		e.tuner.wake(f.waits, e.dialer.trip.get())
+		trip := e.dialer.trip.get()
+		e.tuner.wake(f.waits, e.mostLanes(trip), trip)
 		e.addLane()
 		return
 	}
@@ -275,6 +276,14 @@ func (e *engine) snapshot() ClientStats {
 		st.BytesInFlight += int64(l.inflight)
 	}
 	return st
+}
+
+// reach is [Client.Reach].
+func (e *engine) reach() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	trip := e.dialer.trip.get()
+	return e.tuner.reach(time.Now(), e.mostLanes(trip), trip)
 }
 
 // stop ends all fetches; wait waits for the lanes, which end when their sessions

@@ -14,7 +14,7 @@ const turn = maxRange
 
 // queue holds the fetches that have something to send. Those that somebody waits
 // for come first; within a class files take turns, and a file's fetches are
-// served in their order.
+// served in their order: that of [Read], and else as they came.
 type queue struct {
 	small, bulk, ahead class
 	passed             int // how often others went first since those behind had a turn
@@ -99,8 +99,25 @@ func (q *queue) push(f *fetch, front bool) {
 		f.follow, l.first.prev = l.first, f
 		l.first = f
 	default:
-		f.prev, l.last.follow = l.last, f
+		l.insert(f)
+	}
+}
+
+// insert puts f before those of a later order.
+func (l *line) insert(f *fetch) {
+	at := l.last
+	for at != nil && at.order > f.order {
+		at = at.prev
+	}
+	if f.prev = at; at == nil {
+		f.follow, l.first = l.first, f
+	} else {
+		f.follow, at.follow = at.follow, f
+	}
+	if f.follow == nil {
 		l.last = f
+	} else {
+		f.follow.prev = f
 	}
 }
 

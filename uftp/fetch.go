@@ -21,6 +21,7 @@ type fetch struct {
 	off   int64
 	buf   []byte
 	ahead bool
+	order int64
 	look  bool          // wants to know what the file is afterwards
 	since time.Time     // when the operation began, or something of it arrived
 	waits time.Time     // since when it is in the queue
@@ -107,7 +108,8 @@ func (f *fetch) looked(k look) {
 func (c *Client) fetch(ctx context.Context, op operation, path string, r Read, wantLook bool) (int, Info, error) {
 	f := c.engine.newFetch()
 	defer c.engine.forget(f)
-	f.path, f.wire, f.off, f.buf, f.ahead, f.look = path, wirePath(path), r.Off, r.Buf, r.Ahead, wantLook
+	f.path, f.wire, f.off, f.buf, f.look = path, wirePath(path), r.Off, r.Buf, wantLook
+	f.ahead, f.order = r.Ahead, r.Order
 	f.end, f.since = len(r.Buf), time.Now()
 	for n := 0; ; n++ {
 		err := c.engine.read(ctx, f)

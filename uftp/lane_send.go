@@ -125,10 +125,20 @@ func (e *engine) wanted() int {
 	return n
 }
 
+// mostLanes is how many lanes there may be: over a long way the last one waits
+// until nobody else wanted a session for a while.
+func (e *engine) mostLanes(trip time.Duration) int {
+	if trip >= longWay {
+		return e.pool.sessions()
+	}
+	return e.pool.most()
+}
+
 // measure says that n bytes came. Lanes that are no longer wanted stop waiting
 // for a session.
 func (l *lane) measure(n int) {
-	l.tuner.arrived(n, l.moved, l.pool.most(), l.active(), l.dialer.trip.get())
+	trip := l.dialer.trip.get()
+	l.tuner.arrived(n, l.moved, l.mostLanes(trip), l.active(), trip)
 	for _, other := range l.lanes[min(len(l.lanes), l.wanted()):] {
 		if other.s == nil {
 			other.cancel()

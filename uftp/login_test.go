@@ -45,6 +45,35 @@ func TestLoginForData(t *testing.T) {
 	}
 }
 
+// TestEager opens the data connection with the first log-in for one who is going to
+// read. Then it is one round trip until a file is known, and one until its bytes
+// come.
+func TestEager(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{})
+	data := pattern(64<<10, 71)
+	old(t, s, "data", data)
+	c := open(t, s, func(c *uftp.Config) { c.Eager = true })
+	check(t, c.Connect(t.Context()))
+	if st := c.Stats(); st.RoundTrips != 2 {
+		t.Errorf("%d round trips until there is a data connection, want 2", st.RoundTrips)
+	}
+	before := c.Stats().RoundTrips
+	if _, err := c.Stat(t.Context(), "data"); err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, len(data))
+	if _, _, err := c.Fetch(t.Context(), uftp.Read{Path: "data", Buf: p}); err != nil || !bytes.Equal(p, data) {
+		t.Fatal(err)
+	}
+	if n := c.Stats().RoundTrips - before; n != 2 {
+		t.Errorf("%d round trips to stat a file and read it, want 2", n)
+	}
+	if n := s.Stats().DataConnections; n != 1 {
+		t.Errorf("%d data connections", n)
+	}
+}
+
 // TestLoginRefused tells apart why a server does not let somebody in, although
 // everything was sent before it said so.
 func TestLoginRefused(t *testing.T) {

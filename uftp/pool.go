@@ -50,6 +50,7 @@ type pool struct {
 	waiting   []*borrower
 	bulk      int         // sessions lent to those who move much
 	opening   int         // goroutines that open sessions
+	turn      time.Time   // of the next one that opens one, but for openBurst
 	spare     bool        // one session, which questions cost its data connection: two would not get in each other's way
 	refused   bool        // the last one was not opened for the server's limit: ask for one at a time
 	sweeping  bool        // the goroutine that closes idle ones runs
@@ -118,16 +119,22 @@ func (p *pool) acquireSpare(ctx context.Context) (*session, error) {
 
 // plainTime is how long after somebody else wanted a session one is left free by
 // those who move much.
-const plainTime = 2 * time.Second
+const plainTime = 500 * time.Millisecond
+
+// sessions is how many the server allows, as far as we know.
+func (p *pool) sessions() int { return int(p.limit.Load()) }
 
 // most is how many sessions may be lent to those who move much.
 func (p *pool) most() int {
-	most := int(p.limit.Load())
-	if time.Since(time.Unix(0, p.plain.Load())) < plainTime {
+	most := p.sessions()
+	if time.Since(p.wantedAt()) < plainTime {
 		most--
 	}
 	return max(1, most)
 }
+
+// wantedAt is when one who does not move much wanted a session last.
+func (p *pool) wantedAt() time.Time { return time.Unix(0, p.plain.Load()) }
 
 // mayLocked reports whether b may have a session if there is one.
 func (p *pool) mayLocked(b *borrower) bool { return !b.bulk || p.bulk < p.most() }
@@ -157,6 +164,7 @@ func (p *pool) borrow(ctx context.Context, b *borrower) (*session, error) {
 	p.waiting = append(p.waiting, b)
 	p.growLocked()
 	p.pressLocked()
+	p.reservedLocked()
 	p.mu.Unlock()
 
 	select {
@@ -269,6 +277,7 @@ func (p *pool) lendLocked(s *session) {
 	}
 	s.idleSince = time.Now()
 	p.idle = append(p.idle, s)
+	p.reservedLocked()
 	if !p.sweeping {
 		p.sweeping = true
 		p.wg.Go(p.sweep)

@@ -7,9 +7,12 @@ import (
 )
 
 const (
-	// maxOpening is how many sessions are opened at a time: the server's listen
-	// queue is two deep, and a few more than that make it lose connections.
-	maxOpening = 4
+	// maxOpening is how many sessions are opened at a time.
+	maxOpening = 16
+	// openBurst is how many of them may begin at the same moment, and openEvery how
+	// far apart they begin otherwise: the server's listen queue is two deep, and a
+	// few more than that make it lose connections.
+	openBurst, openEvery = 4, 10 * time.Millisecond
 	// growAgain is how long a pool that could not grow lives with what it has. The
 	// server frees slots up to 5 s late.
 	growAgain = 5 * time.Second
@@ -37,7 +40,8 @@ func (p *pool) shortLocked() int {
 	if time.Now().After(p.growAfter) {
 		p.setLimit(p.max)
 	}
-	n, bulk, limit := 0, p.most()-p.bulk, int(p.limit.Load())
+	n, limit := 0, p.sessions()
+	bulk := limit - p.bulk // one may idle, for the others
 	for _, b := range p.waiting {
 		if !b.bulk {
 			n++
@@ -70,19 +74,42 @@ func (p *pool) comingLocked() int {
 		return 0
 	}
 	n := p.coming()
-	if n > 0 && p.again == nil {
-		p.again = time.AfterFunc(comingTime, p.lookAgain)
+	if n > 0 {
+		p.againLocked(comingTime)
 	}
 	return n
 }
 
-// lookAgain opens sessions for those who waited in vain.
+// againLocked looks again after a time.
+func (p *pool) againLocked(after time.Duration) {
+	if p.again == nil {
+		p.again = time.AfterFunc(after, p.lookAgain)
+	}
+}
+
+// lookAgain lends and opens sessions for those who waited in vain.
 func (p *pool) lookAgain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.again = nil
+	if p.closed {
+		return
+	}
+	for len(p.idle) > 0 && slices.ContainsFunc(p.waiting, p.mayLocked) {
+		s := p.takeLocked(true)
+		p.lendLocked(s)
+	}
 	p.growLocked()
 	p.pressLocked()
+	p.reservedLocked()
+}
+
+// reservedLocked looks again when a session idles, for others, although somebody
+// waits for one.
+func (p *pool) reservedLocked() {
+	if len(p.idle) > 0 && len(p.waiting) > 0 {
+		p.againLocked(max(time.Millisecond, time.Until(p.wantedAt().Add(plainTime))))
+	}
 }
 
 // grow opens sessions for those who wait, one after another. Without any session
@@ -93,7 +120,9 @@ func (p *pool) grow() {
 	defer func() { p.opening--; p.pressLocked() }()
 	for failures := 0; p.opening <= p.shortLocked(); failures++ {
 		data := slices.ContainsFunc(p.waiting, func(b *borrower) bool { return b.data })
+		wait := p.turnLocked(time.Now())
 		p.mu.Unlock()
+		_ = pause(p.ctx, wait) // the end of ctx ends open too
 		s, err := p.open(p.ctx, data)
 		p.mu.Lock()
 		if err == nil {
@@ -113,6 +142,16 @@ func (p *pool) grow() {
 		_ = pause(p.ctx, backoff(failures+2)) // the end of ctx is seen above
 		p.mu.Lock()
 	}
+}
+
+// turnLocked says how long to wait before a connection to the server may be made.
+func (p *pool) turnLocked(now time.Time) time.Duration {
+	if p.turn.Before(now) {
+		p.turn = now
+	}
+	wait := p.turn.Sub(now) - (openBurst-1)*openEvery
+	p.turn = p.turn.Add(openEvery)
+	return max(0, wait)
 }
 
 // openedLocked takes a new session in, which shows that the limit is no lower.

@@ -101,13 +101,19 @@ func TestPoolHeedsContexts(t *testing.T) {
 	})
 }
 
-// TestPoolOpens opens one session first and then a few at a time, no more than it
-// may.
+// TestPoolOpens opens one session first and then all others that it may, but no
+// more at the same moment than a server can take.
 func TestPoolOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const limit = 12
 		var now, most, opened atomic.Int32
-		p := poolOf(t, 7, func(n int) error {
+		var mu sync.Mutex
+		var begun []time.Time
+		p := poolOf(t, limit, func(n int) error {
 			opened.Add(1)
+			mu.Lock()
+			begun = append(begun, time.Now())
+			mu.Unlock()
 			most.Store(max(most.Load(), now.Add(1)))
 			defer now.Add(-1)
 			if n == 1 {
@@ -133,12 +139,17 @@ func TestPoolOpens(t *testing.T) {
 			})
 		}
 		_ = pause(t.Context(), 5*time.Second)
-		if total, _, _ := p.snapshot(); total != 7 {
+		if total, _, _ := p.snapshot(); total != limit {
 			t.Errorf("%d sessions after %v", total, time.Since(start))
 		}
 		wg.Wait()
-		if most.Load() != maxOpening || opened.Load() != 7 {
+		if most.Load() != limit-1 || opened.Load() != limit {
 			t.Errorf("%d at a time, %d in all", most.Load(), opened.Load())
+		}
+		for i := openBurst; i < len(begun); i++ {
+			if d := begun[i].Sub(begun[i-openBurst]); d < openEvery {
+				t.Errorf("%d begin within %v", openBurst+1, d)
+			}
 		}
 		// Unused for long, they go.
 		_ = pause(t.Context(), 2*time.Minute)
@@ -179,7 +190,7 @@ func TestPoolLimitInFlight(t *testing.T) {
 		if total, _, limit := p.snapshot(); total != 4 || limit != 4 {
 			t.Errorf("%d sessions, limit %d", total, limit)
 		}
-		if n := asked.Load(); n != 5 {
+		if n := asked.Load(); n != 8 {
 			t.Errorf("asked %d times", n)
 		}
 	})
@@ -320,6 +331,44 @@ func TestPoolClose(t *testing.T) {
 		}
 		if total, idle, _ := p.snapshot(); total != 0 || idle != 0 {
 			t.Errorf("%d sessions, %d idle", total, idle)
+		}
+	})
+}
+
+// TestPoolReserves opens all sessions for those who move much, and keeps one of
+// them for others until nobody else wanted one for a while.
+func TestPoolReserves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := poolOf(t, 3, always(nil))
+		asked := time.Now()
+		s, err := p.acquire(t.Context(), false, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.release(s)
+		var wg sync.WaitGroup
+		var got []time.Duration
+		var mu sync.Mutex
+		for i := range 3 {
+			wg.Go(func() {
+				s, err := p.acquireBulk(t.Context(), i > 0)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, time.Since(asked))
+				t.Cleanup(func() { p.release(s) })
+			})
+		}
+		_ = pause(t.Context(), plainTime/2)
+		if total, idle, _ := p.snapshot(); total != 3 || idle != 1 {
+			t.Errorf("%d sessions, %d of them idle", total, idle)
+		}
+		wg.Wait()
+		if got[1] > 10*time.Millisecond || got[2] < plainTime || got[2] > 2*plainTime {
+			t.Errorf("lent after %v", got)
 		}
 	})
 }

@@ -7,10 +7,15 @@ import (
 
 // A tuner finds out how many lanes an engine should have and how many bytes
 // should be on their way in each. The bytes follow from what a lane brings in a
-// round trip. The lanes are tried: twice as many, or four times over a long way,
-// are kept if the throughput grows by them, as many as it grew, and not tried
-// again for a while if not. It measures only while there is more to read than the
-// lanes take. The engine's mutex guards it.
+// round trip.
+//
+// Over a short way one lane begins, and more are tried: twice as many are kept if
+// the throughput grows by them, as many as it grew, and not tried again for a
+// while if not. Over a long way each connection rarely brings all that the way
+// can carry, and a log-in takes so long that trying costs more than it saves: all
+// that there may be begin, and fewer are tried when they have worked for a while;
+// as many are kept as it takes. It measures only while there is more to read than
+// the lanes take. The engine's mutex guards it.
 type tuner struct {
 	lanes  int // as many as seem to pay
 	window int // bytes on their way in each
@@ -21,14 +26,20 @@ type tuner struct {
 	full  bool      // all lanes are at work
 	rate  float64   // bytes per second before the trial
 	trial trial
-	fewer int       // lanes before the trial
+	fewer int       // lanes before the trial of more
+	more  int       // lanes before the trial of fewer
 	opens int       // measurements of the trial while lanes were being opened
 	tries int       // measurements of the trial after that
 	best  float64   // of them, in bytes per second: a busy moment hides what there is
 	last  float64   // bytes per second, measured last
 	used  time.Time // when a measurement ended last
 
-	noLanes, noWindow trialPause
+	round struct { // what came within one round trip
+		began, ended time.Time // ended is when the last of it came
+		bytes        int64
+	}
+
+	noLanes, noFewer, noWindow trialPause
 }
 
 // trialPause is when a kind of trial may be made again.
@@ -50,6 +61,7 @@ type trial uint8
 const (
 	noTrial trial = iota
 	moreLanes
+	fewerLanes
 	moreWindow
 )
 
@@ -66,9 +78,13 @@ const (
 	// leastGain is by how much the throughput must grow, and share which part of
 	// what a lane brings more of them must bring for even more to be tried at once.
 	leastGain, share = 0.1, 0.34
-	// longWay is the round trip from which lanes are tried by four, and a window
+	// longWay is the round trip from which all lanes begin at once, and a window
 	// follows from it alone: over a short way it is not the network that takes time.
 	longWay = 10 * time.Millisecond
+	// firstFewer is after how much work over a long way fewer lanes are tried first.
+	firstFewer = 5 * time.Second
+	// maxFewer is after how many measurements with a loss fewer lanes are too few.
+	maxFewer = 2
 	// firstTrialPause and lastTrialPause bound how long a failed trial is not repeated: each
 	// failure doubles it, since the first may be the fault of a busy moment.
 	firstTrialPause, lastTrialPause = 2 * time.Second, 2 * time.Minute
@@ -83,8 +99,9 @@ const (
 // arrived says that n bytes came. most is how many lanes there may be, active how
 // many are at work, and trip the time of a round trip, 0 if that is not known.
 func (t *tuner) arrived(n int, now time.Time, most, active int, trip time.Duration) {
+	t.stretch(n, now, active, trip)
 	switch {
-	case active < t.lanes:
+	case active != t.lanes:
 		t.full = false
 	case !t.full: // what the last one asks for comes a round trip later
 		t.full = true
@@ -131,31 +148,35 @@ func (t *tuner) widen(rate float64, trip time.Duration) bool {
 	return true
 }
 
-// judge takes a measurement of a trial and reports whether the trial is over.
+// stretch doubles the window over a long way when a round trip brought all that
+// may be on its way, or makes it four times as large if that took only a part of
+// the trip: nobody knows what a connection can do before that.
+func (t *tuner) stretch(n int, now time.Time, active int, trip time.Duration) {
+	if trip < longWay || t.window >= maxWindow {
+		return
+	}
+	if took := now.Sub(t.round.began); took >= trip {
+		if took < 2*trip && float64(t.round.bytes) > 0.75*float64(t.window*max(1, active)) {
+			t.window *= 2
+			if t.round.ended.Sub(t.round.began) < trip/4 {
+				t.window *= 2
+			}
+			t.window = min(t.window, maxWindow)
+		}
+		t.round.began, t.round.bytes = now, 0
+	}
+	t.round.bytes += int64(n)
+	t.round.ended = now
+}
+
+// judge takes a measurement and reports whether the trial is over, if there is
+// one.
 func (t *tuner) judge(rate float64, now time.Time, most, active int) bool {
 	switch t.trial {
 	case moreLanes:
-		if t.lanes = max(t.fewer, min(t.lanes, most)); active < t.lanes {
-			if t.opens++; t.opens < maxOpens {
-				return false
-			}
-			t.lanes = max(1, active)
-			t.noLanes.failed(now)
-			return true
-		}
-		more := float64(t.lanes-t.fewer) / float64(t.fewer)
-		gain := t.gain(rate)
-		if gain >= share*more {
-			return true
-		}
-		if t.tries++; t.tries < maxTries {
-			return false
-		}
-		t.noLanes.failed(now)
-		if gain < min(leastGain, share*more) {
-			gain = 0
-		}
-		t.lanes = min(t.lanes, int(math.Ceil(float64(t.fewer)*(1+gain))))
+		return t.judgeMore(rate, now, most, active)
+	case fewerLanes:
+		return t.judgeFewer(rate, now, most, active)
 	case moreWindow:
 		if t.gain(rate) >= leastGain {
 			return true
@@ -165,6 +186,80 @@ func (t *tuner) judge(rate float64, now time.Time, most, active int) bool {
 		}
 		t.window /= 2
 		t.noWindow.failed(now)
+	case noTrial:
+		return t.opened(now, most, active)
+	}
+	return true
+}
+
+// opened reports whether all lanes are at work. It gives up those for which there
+// are no sessions.
+func (t *tuner) opened(now time.Time, most, active int) bool {
+	if most < t.lanes {
+		t.lanes = max(1, most)
+		t.noLanes.failed(now)
+	}
+	if active >= t.lanes {
+		return true
+	}
+	if t.opens++; t.opens < maxOpens {
+		return false
+	}
+	t.lanes = max(1, active)
+	t.noLanes.failed(now)
+	return true
+}
+
+func (t *tuner) judgeMore(rate float64, now time.Time, most, active int) bool {
+	if most < t.lanes {
+		t.lanes = max(t.fewer, most)
+		t.noLanes.failed(now)
+	}
+	if active < t.lanes {
+		return t.opened(now, most, active)
+	}
+	more := float64(t.lanes-t.fewer) / float64(t.fewer)
+	gain := t.gain(rate)
+	if gain >= share*more {
+		return true
+	}
+	if t.tries++; t.tries < maxTries {
+		return false
+	}
+	t.noLanes.failed(now)
+	if gain < min(leastGain, share*more) {
+		gain = 0
+	}
+	t.lanes = min(t.lanes, int(math.Ceil(float64(t.fewer)*(1+gain))))
+	return true
+}
+
+// judgeFewer keeps fewer lanes that bring as much as more did, and otherwise as
+// many as it takes by what each of the fewer brings.
+func (t *tuner) judgeFewer(rate float64, now time.Time, most, active int) bool {
+	if active > t.lanes { // they end what they are at
+		if t.opens++; t.opens < maxOpens {
+			return false
+		}
+		t.lanes = t.more
+		t.noFewer.failed(now)
+		return true
+	}
+	if active < t.lanes {
+		return t.opened(now, most, active)
+	}
+	t.best = max(t.best, rate)
+	if t.best >= (1-leastGain)*t.rate {
+		t.noLanes.failed(now)
+		return true
+	}
+	if t.tries++; t.tries < maxFewer {
+		return false
+	}
+	t.noFewer.failed(now)
+	need := int(math.Ceil(float64(t.lanes) * t.rate / t.best))
+	if t.lanes = max(t.lanes, min(t.more, need, most)); t.lanes < t.more {
+		t.noLanes.failed(now)
 	}
 	return true
 }
@@ -181,9 +276,12 @@ func (t *tuner) next(now time.Time, most int, trip time.Duration) {
 	case t.lanes < most && t.noLanes.over(now):
 		t.trial, t.fewer = moreLanes, t.lanes
 		if t.lanes *= 2; trip >= longWay {
-			t.lanes *= 2
+			t.lanes = most
 		}
 		t.lanes = min(t.lanes, most)
+	case t.lanes > 1 && trip >= longWay && t.noFewer.over(now):
+		t.trial, t.more = fewerLanes, t.lanes
+		t.lanes = (t.lanes + 1) / 2
 	case t.window < maxWindow && trip < longWay && t.noWindow.over(now):
 		t.trial = moreWindow
 		t.window *= 2
@@ -191,12 +289,29 @@ func (t *tuner) next(now time.Time, most int, trip time.Duration) {
 }
 
 // wake says that there is something to send after a pause.
-func (t *tuner) wake(now time.Time, trip time.Duration) {
+func (t *tuner) wake(now time.Time, most int, trip time.Duration) {
 	if t.lanes == 0 || now.Sub(t.used) > forgetTime {
-		*t = tuner{lanes: 1, window: leastWindow}
+		*t = tuner{lanes: 1, window: leastWindow, used: now}
 		for t.window < mostFirst && float64(t.window) < firstRate*trip.Seconds() {
 			t.window *= 2
 		}
+		if trip >= longWay {
+			t.lanes = max(1, most)
+			t.noFewer.until = now.Add(firstFewer)
+		}
+	}
+	if t.trial == fewerLanes {
+		t.trial, t.lanes = noTrial, t.more // it was interrupted
 	}
 	t.began, t.bytes, t.dry = now, 0, false
+}
+
+// reach is how many bytes keep all lanes busy over a long way, and half as much,
+// since they do not come in the order in which they are wanted; 0 over a short way.
+func (t tuner) reach(now time.Time, most int, trip time.Duration) int64 {
+	if trip < longWay {
+		return 0
+	}
+	t.wake(now, most, trip) // a copy
+	return int64(t.lanes) * int64(t.window) * 3 / 2
 }

@@ -26,8 +26,8 @@ func (w wire) rate(lanes, window int) float64 {
 // send, and returns after how long it had most lanes for the first time.
 func (w wire) run(t *tuner, begin time.Time, length time.Duration) (most int, after time.Duration) {
 	const step = 5 * time.Millisecond
-	t.wake(begin, w.trip)
-	active, opened := t.lanes, begin
+	t.wake(begin, w.most, w.trip)
+	active, opened := 1, begin
 	for now := begin; now.Sub(begin) < length; now = now.Add(step) {
 		switch {
 		case active >= t.lanes:
@@ -56,9 +56,9 @@ func TestTuner(t *testing.T) {
 		"short way, two lanes bring all": {wire{200 * time.Microsecond, 600 * mb, 1100 * mb, 16, 5 * time.Millisecond},
 			[2]int{2, 2}, [2]int{2 << 20, 2 << 20}, 2 * time.Second},
 		"long way, each has a share": {wire{40 * time.Millisecond, 50 * mb, 10000 * mb, 8, 160 * time.Millisecond},
-			[2]int{8, 8}, [2]int{4 << 20, 4 << 20}, 1000 * time.Millisecond},
+			[2]int{8, 8}, [2]int{4 << 20, 4 << 20}, 170 * time.Millisecond},
 		"long way, each has a share, many": {wire{40 * time.Millisecond, 50 * mb, 10000 * mb, 32, 160 * time.Millisecond},
-			[2]int{32, 32}, [2]int{4 << 20, 4 << 20}, 1500 * time.Millisecond},
+			[2]int{32, 32}, [2]int{4 << 20, 4 << 20}, 170 * time.Millisecond},
 		"long way, one lane brings all": {wire{40 * time.Millisecond, 500 * mb, 500 * mb, 8, 160 * time.Millisecond},
 			[2]int{1, 1}, [2]int{32 << 20, 64 << 20}, 5 * time.Second},
 		"long way, five bring all": {wire{40 * time.Millisecond, 50 * mb, 230 * mb, 8, 160 * time.Millisecond},
@@ -66,7 +66,7 @@ func TestTuner(t *testing.T) {
 		"long way, one session": {wire{40 * time.Millisecond, 1000 * mb, 1000 * mb, 1, 160 * time.Millisecond},
 			[2]int{1, 1}, [2]int{64 << 20, 64 << 20}, time.Second},
 		"very long way": {wire{150 * time.Millisecond, 20 * mb, 10000 * mb, 4, 600 * time.Millisecond},
-			[2]int{4, 4}, [2]int{8 << 20, 8 << 20}, 2 * time.Second},
+			[2]int{4, 4}, [2]int{8 << 20, 8 << 20}, 610 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tune tuner
@@ -74,6 +74,9 @@ func TestTuner(t *testing.T) {
 			_, after := tt.run(&tune, begin, 20*time.Second)
 			if tune.trial == moreLanes {
 				tune.lanes = tune.fewer // what it goes back to when that brings nothing
+			}
+			if tune.trial == fewerLanes {
+				tune.lanes = tune.more
 			}
 			if tune.trial == moreWindow {
 				tune.window /= 2
@@ -94,10 +97,10 @@ func TestTunerForgets(t *testing.T) {
 	w := wire{40 * time.Millisecond, 50e6, 1e10, 8, 100 * time.Millisecond}
 	begin := time.Unix(0, 0)
 	w.run(&tune, begin, 5*time.Second)
-	if tune.wake(begin.Add(time.Minute), w.trip); tune.lanes != 8 {
+	if tune.wake(begin.Add(time.Minute), w.most, w.trip); tune.lanes != 8 {
 		t.Errorf("%d lanes a minute later", tune.lanes)
 	}
-	if tune.wake(begin.Add(time.Hour), w.trip); tune.lanes != 1 || tune.window != 4<<20 {
+	if tune.wake(begin.Add(time.Hour), 6, w.trip); tune.lanes != 6 || tune.window != 4<<20 {
 		t.Errorf("%d lanes, %d bytes an hour later", tune.lanes, tune.window)
 	}
 }
@@ -114,5 +117,47 @@ func TestTunerWithoutSessions(t *testing.T) {
 	w.login = 0
 	if w.run(&tune, time.Unix(100, 0), time.Minute); tune.lanes != 3 {
 		t.Errorf("%d lanes of 3", tune.lanes)
+	}
+}
+
+// TestTunerWidens has a window hold what a connection brings in a round trip, soon.
+func TestTunerWidens(t *testing.T) {
+	w := wire{40 * time.Millisecond, 1000e6, 1000e6, 1, 0}
+	var tune tuner
+	if w.run(&tune, time.Unix(0, 0), 300*time.Millisecond); tune.window != maxWindow {
+		t.Errorf("%d bytes after 300 ms", tune.window)
+	}
+	slow := wire{40 * time.Millisecond, 20e6, 1000e6, 1, 0}
+	tune = tuner{}
+	if slow.run(&tune, time.Unix(0, 0), 10*time.Second); tune.window != 4<<20 {
+		t.Errorf("%d bytes for a slow connection", tune.window)
+	}
+}
+
+// TestTunerTriesFewer measures what it costs to find out that all lanes are
+// needed: little, and less and less.
+func TestTunerTriesFewer(t *testing.T) {
+	w := wire{40 * time.Millisecond, 50e6, 1e10, 8, 160 * time.Millisecond}
+	var tune tuner
+	begin := time.Unix(0, 0)
+	w.run(&tune, begin, firstFewer)
+	fewer, longest := time.Duration(0), time.Minute
+	for at := firstFewer; at < longest; at += 5 * time.Millisecond {
+		now := begin.Add(at)
+		if tune.lanes < 8 {
+			fewer += 5 * time.Millisecond
+		}
+		tune.arrived(int(w.rate(tune.lanes, tune.window)*0.005), now, w.most, tune.lanes, w.trip)
+	}
+	if tune.noFewer.length < 4*firstTrialPause || fewer < measureTime || fewer > longest/30 {
+		t.Errorf("%v of %v with fewer lanes, the next pause is %v", fewer, longest, tune.noFewer.length)
+	}
+}
+
+// TestTunerInterrupted forgets a trial of fewer lanes that a pause interrupted.
+func TestTunerInterrupted(t *testing.T) {
+	tune := tuner{lanes: 4, more: 8, trial: fewerLanes, window: 4 << 20, used: time.Unix(0, 0)}
+	if tune.wake(time.Unix(1, 0), 8, 40*time.Millisecond); tune.lanes != 8 || tune.trial != noTrial {
+		t.Errorf("%d lanes, trial %d", tune.lanes, tune.trial)
 	}
 }

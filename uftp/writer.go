@@ -184,7 +184,7 @@ func (w *writer) enqueue(b *batch) {
 		w.files[b.path] = f
 	}
 	if w.lanes == 0 {
-		w.tuner.wake(time.Now(), w.trip())
+		w.tuner.wake(time.Now(), 1, w.trip())
 	}
 	if f.outstanding() == 0 {
 		f.moved = time.Now()

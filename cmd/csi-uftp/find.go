@@ -37,7 +37,7 @@ describe. A directory that cannot be read is reported, and the exit code is 9.`,
 			if err != nil {
 				return err
 			}
-			return a.withOperands(cmd.Context(), args, &f, use{sessions: transfer.DefaultParallel}, func(ctx context.Context, r *remote) error {
+			return a.withOperands(cmd.Context(), args, &f, use{sessions: transfer.DefaultParallel, list: true}, func(ctx context.Context, r *remote) error {
 				return a.find(ctx, r, match, want)
 			})
 		},

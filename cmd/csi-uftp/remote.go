@@ -36,6 +36,7 @@ type use struct {
 	write    bool
 	sessions int  // 0 is one
 	glob     bool // operands may be patterns
+	list     bool // nothing is transferred
 }
 
 // withRemotes runs f with a client for operands on one server.
@@ -62,7 +63,7 @@ func (a *app) withRemotes(ctx context.Context, places []place, flags *remoteFlag
 		return err
 	}
 	cfg := clientConfig(t)
-	cfg.Logger, cfg.ReadOnly, cfg.MaxSessions = logger, !u.write, max(1, u.sessions)
+	cfg.Logger, cfg.ReadOnly, cfg.MaxSessions, cfg.Eager = logger, !u.write, max(1, u.sessions), u.sessions > 0 && !u.list
 	c, at, err := connect(ctx, cfg, starts(t.spec.AuthURL, paths, base, names))
 	if err != nil {
 		return err

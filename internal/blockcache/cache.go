@@ -38,6 +38,9 @@ type Request struct {
 	Off   int64  // of the first byte
 	Buf   []byte // gets the bytes; 1 to Config.BlockSize, within one block, all within Key.Version.Size
 	Ahead bool   // nobody waits for it yet, and maybe nobody ever will
+	// Order says in which order requests were made: they come side by side, and so
+	// in any.
+	Order int64
 }
 
 // FetchFunc fills r.Buf with the bytes of r.Key's file at r.Off. All of them,
@@ -65,7 +68,10 @@ type Config struct {
 	// follows from it. Default: half of the budget.
 	RoundTrip func() time.Duration
 	Timeout   time.Duration // of one fetch. Default: none
-	Idle      time.Duration // without a read for as long, twice at most, memory is given back. Default 1 min
+	// Reach says how many bytes keep the way to where Fetch gets them busy: a scan
+	// has as many ahead of it as soon as it is one. Default: none
+	Reach func() int64
+	Idle  time.Duration // without a read for as long, twice at most, memory is given back. Default 1 min
 }
 
 // Cache holds blocks of files. It is safe for concurrent use.
@@ -86,6 +92,7 @@ type Cache struct {
 	room   chan struct{} // closed, and replaced, when there may be room for those who wait
 	ahead  int64         // bytes that nobody has wanted yet, landed or not
 	runs   int           // not freed
+	order  int64         // of the last flight
 	idle   *time.Timer
 	used   bool // since idle was set
 	stats  Stats

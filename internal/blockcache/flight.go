@@ -139,7 +139,9 @@ func (c *Cache) launch(f *file, key Key, pos, from, to int64, ahead bool) (*run,
 	if ahead {
 		c.ahead += size
 	}
-	c.group.Go(func() { c.fly(r, ahead) })
+	c.order++
+	order := c.order
+	c.group.Go(func() { c.fly(r, ahead, order) })
 	return r, nil
 }
 
@@ -173,14 +175,14 @@ func (c *Cache) reserve(n int64, ahead bool) bool {
 }
 
 // fly fetches r.
-func (c *Cache) fly(r *run, ahead bool) {
+func (c *Cache) fly(r *run, ahead bool, order int64) {
 	ctx := c.ctx
 	if c.cfg.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
 		defer cancel()
 	}
-	request := Request{Key: r.key, Off: r.off, Buf: r.buf, Ahead: ahead}
+	request := Request{Key: r.key, Off: r.off, Buf: r.buf, Ahead: ahead, Order: order}
 	found := c.cfg.Tier != nil && c.cfg.Tier.Get(ctx, request)
 	var err error
 	if !found {

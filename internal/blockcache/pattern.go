@@ -14,6 +14,7 @@ const (
 	firstWindow = 128 << 10 // bytes ahead of a scan that has just begun
 	quickWindow = 4 << 20   // up to here the window grows by four, then by two
 	leastFetch  = 128 << 10 // bytes of a fetch for a scan
+	leapAfter   = 1 << 20   // bytes that a scan has read when it gets ahead as far as reach says
 )
 
 // plan is what to fetch for one request.
@@ -33,9 +34,10 @@ type plan struct {
 // pattern finds out how one reader of a file reads it. It sees the offset and
 // length of each request and knows nothing else; the caller has the lock.
 type pattern struct {
-	block   int64 // most bytes of one fetch
-	most    int64 // most bytes ahead
-	clock   int64 // requests
+	block   int64        // most bytes of one fetch
+	most    int64        // most bytes ahead
+	reach   func() int64 // see Config
+	clock   int64        // requests
 	streams [16]stream
 	hand    int // the stream that began last
 	strides strides
@@ -49,13 +51,22 @@ func (p *pattern) next(off, n int64) plan {
 	steady := p.strides.next(off, n)
 	switch {
 	case s != nil && s.count >= solid && s.hi-s.lo > 2*p.strides.length:
-		return s.plan(off, n, p.block)
+		return p.scan(s, off, n)
 	case steady:
 		return p.strides.plan(off, n, p.block, p.most)
 	case s != nil && (s.count >= established || s.start):
-		return s.plan(off, n, p.block)
+		return p.scan(s, off, n)
 	}
 	return p.random.plan(off, n)
+}
+
+// scan is the plan of a stream. What the way to the server holds is asked for at
+// once, when it seems that it will be read: growing to that takes round trips.
+func (p *pattern) scan(s *stream, off, n int64) plan {
+	if w := &s.window; p.reach != nil && w.done >= leapAfter && s.count > 1 {
+		w.size = max(w.size, min(p.reach(), w.most))
+	}
+	return s.plan(off, n, p.block)
 }
 
 // follow returns the stream that the request continues, if any; otherwise a new

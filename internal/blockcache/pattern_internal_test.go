@@ -183,3 +183,34 @@ func TestPatternWindow(t *testing.T) {
 		t.Errorf("window of %d bytes in the end", size)
 	}
 }
+
+// TestPatternLeaps: a scan that reads the first megabyte of a file, and one more
+// that it has not waited for, is as far ahead as keeps the way to the server busy;
+// what reads less, or at random, is not.
+func TestPatternLeaps(t *testing.T) {
+	const reach = 48 * mib
+	for _, tc := range []struct {
+		name    string
+		offs    []int64
+		n, most int64
+		want    int64 // bytes planned ahead by the last, at least
+		less    bool  // at most, instead
+	}{
+		{"from the start", []int64{0, 1}, mib, 128 * mib, reach, false},
+		{"from elsewhere", []int64{50, 51, 52}, mib, 128 * mib, reach, false},
+		{"little memory", []int64{0, 1}, mib, 8 * mib, 8 * mib, true},
+		{"the first request", []int64{0}, mib, 128 * mib, firstWindow, true},
+		{"a header", []int64{0, 1, 2, 3}, 64 * kib, 128 * mib, firstWindow, true},
+		{"random", []int64{0, 7, 90, 30, 2}, mib, 128 * mib, firstWindow, true},
+	} {
+		p := &pattern{block: mib, most: tc.most, reach: func() int64 { return reach }}
+		var got plan
+		for _, off := range tc.offs {
+			got = p.next(off*tc.n, tc.n)
+		}
+		// Whole blocks, of which the last need not be.
+		if ahead := got.count * got.length; tc.less && ahead > tc.want || !tc.less && ahead < tc.want-2*mib {
+			t.Errorf("%s: %d bytes ahead, want %d", tc.name, ahead, tc.want)
+		}
+	}
+}

@@ -70,7 +70,7 @@ type Reader struct {
 
 // NewReader returns a reader of a file that nothing was read of yet.
 func (c *Cache) NewReader() *Reader {
-	return &Reader{c: c, pattern: pattern{block: c.cfg.BlockSize, most: c.mostAhead()}}
+	return &Reader{c: c, pattern: pattern{block: c.cfg.BlockSize, most: c.mostAhead(), reach: c.cfg.Reach}}
 }
 
 const (

@@ -37,6 +37,9 @@ type Config struct {
 	// RoundTrip says how far away the server is, 0 if that is not known. Default:
 	// it never is.
 	RoundTrip func() time.Duration
+	// Reach says how many bytes to ask for ahead of who reads a file in order, so
+	// that the way to the server is busy. Default: as many as it takes not to wait.
+	Reach func() int64
 }
 
 // FS is the file system of a mount. Its exported methods beyond those of
@@ -122,7 +125,7 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 	}
 	fs.tree = newTree(root, cfg.Store)
 	cacheConfig := blockcache.Config{Fetch: fs.fetch, Budget: cfg.Spec.CacheSize, BlockSize: cfg.Spec.BlockSize,
-		RoundTrip: cfg.RoundTrip}
+		RoundTrip: cfg.RoundTrip, Reach: cfg.Reach}
 	if cfg.Disk != nil {
 		cacheConfig.Tier = diskTier{fs, cfg.Disk}
 	}

@@ -157,7 +157,7 @@ func (fs *FS) fetch(ctx context.Context, r blockcache.Request) error {
 		return errMoved
 	}
 	tick, at := fs.tick(), time.Now()
-	got, after, err := fs.server.Fetch(ctx, uftp.Read{Path: path, Buf: r.Buf, Off: r.Off, Ahead: r.Ahead})
+	got, after, err := fs.server.Fetch(ctx, uftp.Read{Path: path, Buf: r.Buf, Off: r.Off, Ahead: r.Ahead, Order: r.Order})
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
 		return fs.lose(n, err)

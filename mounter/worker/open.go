@@ -31,7 +31,9 @@ func OpenUFTP(ctx context.Context, spec volume.Spec, access uftp.Access, log *sl
 		return nil, err
 	}
 	disk := openDisk(ctx, spec, access, log)
-	files, err := openFiles(ctx, client, fusefs.Config{Remote: client, Spec: spec, Logger: log, Disk: disk, RoundTrip: client.RoundTrip})
+	files, err := openFiles(ctx, client, fusefs.Config{
+		Remote: client, Spec: spec, Logger: log, Disk: disk, RoundTrip: client.RoundTrip, Reach: client.Reach,
+	})
 	if err != nil {
 		_ = errors.Join(client.Close(), closeDisk(disk))
 		return nil, err
@@ -75,6 +77,7 @@ func clientConfig(spec volume.Spec, access uftp.Access, log *slog.Logger) (uftp.
 		ClientAddress: spec.ClientAddress,
 		ReadOnly:      spec.ReadOnly,
 		MaxSessions:   spec.MaxSessions,
+		Eager:         true,
 		IdleTimeout:   spec.IdleTimeout,
 		IOTimeout:     spec.IOTimeout,
 		Compress:      spec.Compress,

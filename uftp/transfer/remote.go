@@ -90,7 +90,7 @@ type remoteSource struct {
 // ReadAt implements [Source]. It also sees that the file is still the one that
 // was opened.
 func (s remoteSource) ReadAt(ctx context.Context, p []byte, off int64) error {
-	n, after, err := s.c.Fetch(ctx, uftp.Read{Path: s.name, Buf: p, Off: off})
+	n, after, err := s.c.Fetch(ctx, uftp.Read{Path: s.name, Buf: p, Off: off, Order: off})
 	switch {
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: it ends at %d", ErrChanged, off+int64(n))
