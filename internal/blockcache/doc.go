@@ -34,8 +34,10 @@
 // The FetchFunc writes into the memory that readers see. [Reader.View] shows it
 // to them: no copy. [Reader.ReadAt] copies once.
 //
-// What leaves first is what scans are done with (policy.go). What random readers
-// use again stays through scans of any length.
+// What leaves first is what scans are done with (policy.go), and of a file that
+// the cache cannot hold it leaves at once but for the last 16 MiB: memory that was
+// just used is the fastest. What random readers use again stays through scans of
+// any length.
 //
 // A [Tier] may stand behind the memory. It fills the same memory, and is given
 // from it what was fetched.

@@ -29,11 +29,12 @@
 // write, the new version takes the place of the old one. A node counts two
 // things. Its epoch grows when that happens: open files were opened in an epoch
 // and read no other (ESTALE). Its seq grows with every content, ours too: it
-// keys the block cache. After every fetch from the server the version is compared before the
-// bytes are believed, and after every change of ours the server is asked what
-// it made of it. What cannot be seen is a change by others that keeps the size,
-// within the second of the last one; caches filled within two seconds of a
-// file's modification time are therefore not trusted by the next open.
+// keys the block cache. After every fetch from the server the version is
+// compared before the bytes are believed, and after every change of ours the
+// server is asked what it made of it. What cannot be seen is a change by others
+// that keeps the size, within the second of the last one; caches filled within
+// two seconds of a file's modification time are therefore not trusted by the
+// next open.
 //
 // A file that others append to is another version, too: who follows it has to
 // open it again (tail -F and not tail -f), unless the writer is on this mount.
