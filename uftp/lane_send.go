@@ -29,6 +29,7 @@ func (l *lane) take() []byte {
 		return nil
 	}
 	l.open.packet = false
+	waits := false // somebody, for what is sent
 	l.share = l.engine.share()
 	for len(cmds) < maxCommands {
 		f := l.candidate(now)
@@ -40,6 +41,7 @@ func (l *lane) take() []byte {
 			time.AfterFunc(wait, l.again)
 			break
 		}
+		waits = waits || !f.ahead
 		sp := f.span(l.s.limit.piece(maxRange))
 		seen := l.dialer.seen.look(f.path)
 		if !seen.trusted(f.off+int64(sp.pos+sp.n), now) {
@@ -56,7 +58,10 @@ func (l *lane) take() []byte {
 		}
 	}
 	if l.open.packet && l.open.look {
-		cmds = l.push(l.seal(cmds))
+		cmds = l.seal(cmds)
+		if waits {
+			cmds = l.push(cmds)
+		}
 	}
 	l.cmds = cmds
 	if len(cmds) > 0 {
