@@ -89,7 +89,7 @@ func Attributes() []Attribute {
 		size("cacheDirSize", "10Gi", 1<<20, 1<<50, func(s *Spec) *int64 { return &s.CacheDirSize },
 			"Data in cacheDir at most, of all mounts that use it. A file takes half of it at most."),
 		size("dirtyLimit", "64Mi", 1<<20, 1<<40, func(s *Spec) *int64 { return &s.DirtyLimit },
-			"Memory for data written and not yet confirmed by the server; writers wait beyond that."),
+			"Memory for data written and not yet confirmed by the server, and for sending it; writers wait beyond that."),
 		choice("verify", "none", []string{"none", "md5", "sha256"}, func(s *Spec) *string { return &s.Verify },
 			"Hash with which the server's copy of everything written is compared, by the server reading it again, before `fsync` and `close` return."),
 		count("maxSessions", "4", 1, 64, func(s *Spec) *int { return &s.MaxSessions },

@@ -113,7 +113,7 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 		log:           cfg.Logger,
 		server:        bounded{cfg.Remote, cfg.Spec.IOTimeout, new(atomic.Int64)},
 		handles:       newHandles(cfg.Store),
-		spool:         spool.New(cfg.Spec.DirtyLimit),
+		spool:         spool.New(cfg.Spec.DirtyLimit - cfg.Spec.DirtyLimit/onTheWay),
 		back:          newWriteback(),
 	}
 	root, err := fs.server.Stat(ctx, "")

@@ -11,6 +11,10 @@ const (
 	// leastPieces and mostPieces bound how many batches of a file are under way at a
 	// time.
 	leastPieces, mostPieces = 8, 128
+	// onTheWay is which part of the limit of dirty data is not for the data itself but
+	// for what sends it: the buffers of sessions, and memory that is waiting for the
+	// garbage collector, which runs all the time if there is no room for that.
+	onTheWay = 8
 )
 
 // pieces returns how large batches are that make limit bytes of dirty data, and
