@@ -68,6 +68,9 @@ func (o *order) opened(name string, what outcome) []uftp.Info {
 	if !ok {
 		return nil
 	}
+	if o.streak > orderAfter && i < o.last-inOrder && i >= o.last-o.window {
+		return nil // one of several threads, which had to wait while the others did not
+	}
 	if o.last < 0 && i > inOrder || o.last >= 0 && (i < o.last-inOrder || i > o.last+inOrder) {
 		o.streak, o.window, o.next = 0, minAhead, 0
 		o.last = i
@@ -255,7 +258,7 @@ func (n *node) aheadOutcome(valid time.Duration) outcome {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case !n.ahead || n.checkedAt.IsZero():
+	case !n.ahead || n.checkedAt.IsZero() || n.lookedUp == foreseen: // the last was waited for
 		return missed
 	case time.Since(n.checkedAt) >= valid:
 		return tooEarly
