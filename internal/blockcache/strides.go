@@ -16,7 +16,7 @@ const (
 // the distances may be a page off.
 type strides struct {
 	lo, hi int64 // the last piece
-	length int64 // of the longest piece
+	length int64 // of the last piece but one, or of the last if that is longer
 	first  int64 // offset of the piece that all others are measured from
 	steps  int64 // from there to the last piece
 	stride int64 // the first step
@@ -57,9 +57,9 @@ func (s *strides) learn(off, n int64) {
 		s.steps++
 		s.uneven = s.uneven || step != s.stride
 	} else {
-		*s = strides{stride: step, first: s.lo, steps: 1, length: s.hi - s.lo, begun: true}
+		*s = strides{stride: step, first: s.lo, steps: 1, lo: s.lo, hi: s.hi, begun: true}
 	}
-	s.length = max(s.length, n)
+	s.length = max(s.hi-s.lo, n)
 	s.lo, s.hi = off, off+n
 	s.window.done += n
 }
@@ -77,8 +77,8 @@ func (s *strides) goOn(off, n int64) {
 	s.uneven = s.uneven || off != s.at(k)
 	s.same = min(s.same+1, sameSteps+trust)
 	s.steps += k
+	s.length = max(s.hi-s.lo, n)
 	s.lo, s.hi = off, off+n
-	s.length = max(s.length, n)
 	s.window.done += n
 	if s.steps <= 0 {
 		s.first, s.steps = s.lo-s.stride, 1
