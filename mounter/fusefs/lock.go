@@ -77,8 +77,9 @@ func (h *held) release() {
 
 // lock passes the gates that the claims name, in the order that keeps
 // operations from waiting for each other in a circle, and returns what releases
-// them. Until then the paths of all claimed nodes stay what they are. Its error
-// is ctx's, or ESTALE if a node has no path.
+// them. Until then the paths of all claimed nodes stay what they are, and the nodes
+// known, even if the kernel forgets them. Its error is ctx's, or ESTALE if a node
+// has no path.
 func (fs *FS) lock(ctx context.Context, claims ...claim) (release func(), err error) {
 	var names, ops held
 	byID := slices.Clone(claims)
@@ -109,8 +110,8 @@ func (fs *FS) lock(ctx context.Context, claims ...claim) (release func(), err er
 		}
 		// While we waited somebody may have moved one of them. From now on
 		// nobody can.
-		if now, ok := fs.tree.footprint(claims); ok && slices.Equal(now, want) {
-			return func() { ops.release(); names.release() }, nil
+		if fs.tree.hold(claims, want) {
+			return func() { ops.release(); names.release(); fs.tree.unhold(claims) }, nil
 		}
 		ops.release()
 	}
@@ -139,6 +140,33 @@ type step struct {
 func (t *tree) footprint(claims []claim) (steps []step, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.footprintOf(claims)
+}
+
+// hold is ref for all claimed nodes, if claims still have that footprint; unhold is
+// unref.
+func (t *tree) hold(claims []claim, want []step) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now, ok := t.footprintOf(claims); !ok || !slices.Equal(now, want) {
+		return false
+	}
+	for _, c := range claims {
+		c.n.refs++
+	}
+	return true
+}
+
+func (t *tree) unhold(claims []claim) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range claims {
+		c.n.refs--
+		t.dropUnused(c.n)
+	}
+}
+
+func (t *tree) footprintOf(claims []claim) (steps []step, ok bool) {
 	for _, c := range claims {
 		w := c.op
 		for n := c.n; ; n = n.parent {
