@@ -111,7 +111,11 @@ func TestPushRefused(t *testing.T) {
 		if _, err := c.Stat(t.Context(), "f"); err != nil {
 			t.Fatal(err)
 		}
-		if n := s.Stats().Commands["RANG"]; n > 4 { // there and back, twice
+		most := int64(2) // there and back
+		if i > 0 {
+			most = 4 // the second one may be on its way by then
+		}
+		if n := int64(s.Stats().Commands["RANG"]); n > most {
 			t.Errorf("%d ranges after %d questions", n, i+1)
 		}
 	}
