@@ -28,7 +28,7 @@ func TestSize(t *testing.T) {
 func TestFigures(t *testing.T) {
 	w := workload{name: "read cold", unit: megabytes, raw: func(place) []string { return nil }}
 	run := func(mb int64, took time.Duration) sample {
-		return sample{Result: result.Result{Bytes: mb * 1e6, Fetched: 2 * mb * 1e6, Time: took, Trips: mb, CPU: took / 2}, peak: 300 << 20}
+		return sample{Result: result.Result{Bytes: mb * 1e6, Fetched: 2 * mb * 1e6, Time: took, Trips: mb, CPU: took / 2}, machine: processors{busy: took, idle: took}, peak: 300 << 20, idle: 8 << 20}
 	}
 	raw := row{Subject: rawName, Unit: megabytes}
 	raw.summarise(w, []sample{run(1000, time.Second)})
@@ -36,7 +36,7 @@ func TestFigures(t *testing.T) {
 	ours.summarise(w, []sample{run(1000, 2*time.Second), run(1000, 4*time.Second), run(1000, time.Minute)})
 	rows := []row{raw, ours}
 	compare(w, rows)
-	if got := rows[1]; got.Value != 250 || got.Ratio != 0.25 || got.Fetched != 2 || got.Trips != 1 || got.CPU != 2 {
+	if got := rows[1]; got.Value != 250 || got.Ratio != 0.25 || got.Fetched != 2 || got.Trips != 1 || got.CPU != 2 || got.Machine != 4 || got.Busy != 0.5 {
 		t.Errorf("got %+v", got)
 	}
 	r := report{Rows: []row{{Link: "lan", Workload: "read cold", Subject: rawName, Unit: megabytes, Value: raw.Value}, rows[1]}}
@@ -45,10 +45,10 @@ func TestFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.markdown(&markdown)
-	if want := "csi-uftp  250 MB/s    0.25   2.00          1.00/MB      2.00 s/GB  300"; !strings.Contains(text.String(), want) {
+	if want := "csi-uftp  250 MB/s    0.25   2.00          1.00/MB      2.00 s/GB  4.00 s/GB  50 %  300       8"; !strings.Contains(text.String(), want) {
 		t.Errorf("%q is not in\n%s", want, text.String())
 	}
-	if want := "|  |  | csi-uftp | 250 MB/s | 0.25 | 2.00 | 1.00/MB | 2.00 s/GB | 300 |  |  |  |"; !strings.Contains(markdown.String(), want) {
+	if want := "|  |  | csi-uftp | 250 MB/s | 0.25 | 2.00 | 1.00/MB | 2.00 s/GB | 4.00 s/GB | 50 % | 300 | 8 |  |  |  |"; !strings.Contains(markdown.String(), want) {
 		t.Errorf("%q is not in\n%s", want, markdown.String())
 	}
 }

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // usage is what a mount's process had used at a moment.
@@ -15,9 +14,6 @@ type usage struct {
 	cpu      time.Duration
 	counters map[string]int64
 }
-
-// clockTick is the unit of /proc/PID/stat, the same on all Linux systems.
-const clockTick = 10 * time.Millisecond
 
 // begin forgets the process's peak of memory and notes what it used so far.
 func (m *mounted) begin(ctx context.Context) (usage, error) {
@@ -34,51 +30,64 @@ func (m *mounted) usage(ctx context.Context) (u usage, err error) {
 	if m.pid == 0 {
 		return u, nil
 	}
-	if u.cpu, err = cpuTime(m.pid); err != nil {
+	p, err := procfs.NewProc(m.pid)
+	if err != nil {
 		return u, err
 	}
+	stat, err := p.Stat()
+	if err != nil {
+		return u, err
+	}
+	u.cpu = toDuration(stat.CPUTime())
 	if m.counters != nil {
 		u.counters, err = m.counters(ctx)
 	}
 	return u, err
 }
 
-// cpuTime is what a process used in user and kernel mode.
-func cpuTime(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// memory is the most that the process has held since begin, and what is in no file
+// now: what it has for itself alone, since all mounts share the program. In bytes.
+func (m *mounted) memory() (peak, own int64) {
+	if m.pid == 0 {
+		return 0, 0
+	}
+	p, err := procfs.NewProc(m.pid)
 	if err != nil {
-		return 0, err
+		return 0, 0
 	}
-	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	const user, system = 11, 12 // counted from the state, the third of all fields
-	if len(fields) <= system {
-		return 0, fmt.Errorf("/proc/%d/stat: %q", pid, text)
+	s, err := p.NewStatus()
+	if err != nil {
+		return 0, 0
 	}
-	ticks := int64(0)
-	for _, i := range []int{user, system} {
-		n, err := strconv.ParseInt(string(fields[i]), 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * clockTick, nil
+	return int64(s.VmHWM), int64(s.RssAnon) //nolint:gosec // bytes of a process
 }
 
-// peak is the most memory that the process has held since begin, in bytes.
-func (m *mounted) peak() int64 {
-	if m.pid == 0 {
-		return 0
-	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.pid))
+// processors is how long all of the machine's were busy and idle up to a moment,
+// with the server, the link, the mount and the program that uses it.
+type processors struct{ busy, idle time.Duration }
+
+func allProcessors() (processors, error) {
+	fs, err := procfs.NewDefaultFS()
 	if err != nil {
-		return 0
+		return processors{}, err
 	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kib << 10
-		}
+	s, err := fs.Stat()
+	if err != nil {
+		return processors{}, err
 	}
-	return 0
+	c := s.CPUTotal
+	return processors{
+		busy: toDuration(c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ),
+		idle: toDuration(c.Idle + c.Iowait + c.Steal),
+	}, nil
 }
+
+// since is the load from another one on.
+func (p processors) since(before processors) processors {
+	return processors{p.busy - before.busy, p.idle - before.idle}
+}
+
+// share is the part of the time that was not idle.
+func (p processors) share() float64 { return ratio(p.busy.Seconds(), (p.busy + p.idle).Seconds()) }
+
+func toDuration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }

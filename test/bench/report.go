@@ -38,7 +38,10 @@ type row struct {
 	Fetched   float64 `json:"fetched_per_byte,omitempty"` // bytes that came per byte read
 	Trips     float64 `json:"roundtrips,omitempty"`       // per operation; per MB, or in all, as the unit says
 	CPU       float64 `json:"cpu_seconds,omitempty"`      // of the serving process, per GB, or per operation
+	Machine   float64 `json:"machine_seconds,omitempty"`  // processor time of everything, the server too, likewise
+	Busy      float64 `json:"machine_busy,omitempty"`     // part of all processors' time
 	Peak      int64   `json:"peak_bytes,omitempty"`       // of the serving process's memory
+	Idle      int64   `json:"idle_bytes,omitempty"`       // of it in no file, when it was mounted
 	FirstByte float64 `json:"first_byte_ms,omitempty"`
 	Mount     float64 `json:"mount_ms,omitempty"` // from the start of the program to its mount
 	Verified  bool    `json:"verified"`

@@ -33,7 +33,9 @@ type bench struct {
 type sample struct {
 	result.Result
 	counters map[string]int64
+	machine  processors
 	peak     int64
+	idle     int64         // memory of its own when it was mounted and nothing was done
 	mount    time.Duration // until it was mounted
 }
 
@@ -143,11 +145,19 @@ func (b *bench) raw(ctx context.Context, w workload) (sample, error) {
 	}
 	env := []string{"BENCH_SERVER=" + address, "UFTP_PASSWORD=" + password}
 	args := append([]string{filepath.Join(b.rig.bin, "raw")}, w.raw(b.place(&mounted{}))...)
+	before, err := allProcessors()
+	if err != nil {
+		return sample{}, err
+	}
 	out, err := output(ctx, env, append(args, "-limit", b.limit.String())...)
 	if err != nil {
 		return sample{}, err
 	}
-	var s sample
+	after, err := allProcessors()
+	if err != nil {
+		return sample{}, err
+	}
+	s := sample{machine: after.since(before)}
 	return s, json.Unmarshal(out, &s.Result)
 }
 
@@ -190,7 +200,16 @@ func (b *bench) onMount(ctx context.Context, w workload, s subject) (_ sample, e
 			return sample{}, err
 		}
 	}
+	return b.timed(ctx, w, m)
+}
+
+// timed is the run that counts.
+func (b *bench) timed(ctx context.Context, w workload, m *mounted) (sample, error) {
 	before, err := m.begin(ctx)
+	if err != nil {
+		return sample{}, err
+	}
+	idle, err := allProcessors()
 	if err != nil {
 		return sample{}, err
 	}
@@ -201,17 +220,24 @@ func (b *bench) onMount(ctx context.Context, w workload, s subject) (_ sample, e
 	if err != nil {
 		return sample{}, err
 	}
+	busy, err := allProcessors()
+	if err != nil {
+		return sample{}, err
+	}
 	after, err := m.usage(ctx)
 	if err != nil {
 		return sample{}, err
 	}
+	s := sample{Result: r, machine: busy.since(idle), peak: r.Peak}
 	if m.pid == 0 {
-		return sample{r, nil, r.Peak, 0}, nil
+		return s, nil
 	}
-	r.CPU = after.cpu - before.cpu
-	r.Fetched = after.counters["client_bytes_read"] - before.counters["client_bytes_read"]
-	r.Trips = after.counters["client_round_trips"] - before.counters["client_round_trips"]
-	return sample{r, after.counters, m.peak(), m.took}, nil
+	s.CPU = after.cpu - before.cpu
+	s.Fetched = after.counters["client_bytes_read"] - before.counters["client_bytes_read"]
+	s.Trips = after.counters["client_round_trips"] - before.counters["client_round_trips"]
+	s.counters, s.idle, s.mount = after.counters, m.own, m.took
+	s.peak, _ = m.memory()
+	return s, nil
 }
 
 // settle waits until a mount's disk cache does nothing more with what was read: it
@@ -247,6 +273,7 @@ func (b *bench) mount(ctx context.Context, s subject) (*mounted, error) {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
 	m.took = time.Since(begin)
+	_, m.own = m.memory()
 	return m, nil
 }
 

@@ -32,6 +32,7 @@ type mounted struct {
 	main     *process
 	pid      int // of the process that does the work, 0 if there is none
 	took     time.Duration
+	own      int64 // bytes of memory that it had for itself when it was mounted
 	end      syscall.Signal
 	counters func(context.Context) (map[string]int64, error) // nil if it has none
 

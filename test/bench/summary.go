@@ -24,7 +24,7 @@ func (r *row) summarise(w workload, samples []sample) {
 	}
 	for _, s := range samples {
 		r.Runs = append(r.Runs, w.figure(s.Result))
-		r.Peak = max(r.Peak, s.peak)
+		r.Peak, r.Idle = max(r.Peak, s.peak), max(r.Idle, s.idle)
 	}
 	r.Value = median(r.Runs)
 	r.FirstByte = pick(func(s sample) float64 { return s.FirstByte.Seconds() * 1e3 })
@@ -41,6 +41,8 @@ func (r *row) summarise(w workload, samples []sample) {
 	}
 	r.Trips = pick(func(s sample) float64 { return ratio(float64(s.Trips), per(s, 1e6)) })
 	r.CPU = pick(func(s sample) float64 { return ratio(s.CPU.Seconds(), per(s, 1e9)) })
+	r.Machine = pick(func(s sample) float64 { return ratio(s.machine.busy.Seconds(), per(s, 1e9)) })
+	r.Busy = pick(func(s sample) float64 { return s.machine.share() })
 }
 
 func ratio(a, b float64) float64 {

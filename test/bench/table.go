@@ -10,7 +10,7 @@ import (
 
 // columns are the heads of the tables.
 func columns() []string {
-	return []string{"what", "rate", "ratio", "fetched/read", "round trips", "CPU", "peak MiB", "first byte", "mount", ""}
+	return []string{"what", "rate", "ratio", "fetched/read", "round trips", "CPU", "all CPU", "busy", "peak MiB", "idle MiB", "first byte", "mount", ""}
 }
 
 // cells are a row in the form of the tables.
@@ -20,7 +20,9 @@ func (r row) cells() []string {
 		note = "not compared"
 	}
 	return []string{
-		r.Subject, r.figure(), r.ratio(), optional(r.Fetched, "%.2f"), r.trips(), r.cpu(), optional(float64(r.Peak)/(1<<20), "%.0f"),
+		r.Subject, r.figure(), r.ratio(), optional(r.Fetched, "%.2f"), r.trips(),
+		r.cpu(r.CPU), r.cpu(r.Machine), optional(100*r.Busy, "%.0f %%"),
+		optional(float64(r.Peak)/(1<<20), "%.0f"), optional(float64(r.Idle)/(1<<20), "%.0f"),
 		optional(r.FirstByte, "%.1f ms"), optional(r.Mount, "%.0f ms"), note,
 	}
 }
@@ -56,16 +58,16 @@ func (r row) trips() string {
 	return fmt.Sprintf("%.0f", r.Trips)
 }
 
-func (r row) cpu() string {
+func (r row) cpu(s float64) string {
 	switch {
-	case r.CPU == 0:
+	case s == 0:
 		return ""
 	case r.Unit == megabytes:
-		return fmt.Sprintf("%.2f s/GB", r.CPU)
+		return fmt.Sprintf("%.2f s/GB", s)
 	case r.Unit == perSecond:
-		return fmt.Sprintf("%.0f µs/op", r.CPU*1e6)
+		return fmt.Sprintf("%.0f µs/op", s*1e6)
 	}
-	return fmt.Sprintf("%.2f s", r.CPU)
+	return fmt.Sprintf("%.2f s", s)
 }
 
 func optional(v float64, format string) string {
