@@ -3,6 +3,7 @@ package mounter_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +18,63 @@ import (
 	"github.com/csi-uftp/csi-uftp/mounter/keeper"
 )
 
+// direct is a manager as the mount command has it: its keeper in the same process.
+func (e *env) direct() *mounter.Manager {
+	e.t.Helper()
+	m, err := mounter.New(mounter.Config{
+		Connect:      func(ctx context.Context) (*keeper.Client, error) { return keeper.NewLocal(ctx, e.keeper) },
+		Logger:       e.logger().With("process", "mount"),
+		Direct:       true,
+		DrainTimeout: 2 * time.Second,
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return m
+}
+
+// TestMountedAgain unmounts a directory by hand and mounts another one there at
+// once: the first mount's process leaves that alone.
+func TestMountedAgain(t *testing.T) {
+	first, second := newEnv(t), newEnv(t)
+	dir := filepath.Join(first.dir, "mine")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	publish := func(e *env) (*mounter.Manager, func()) {
+		t.Helper()
+		m := e.direct()
+		p := volume.Publication{VolumeID: "mount", Target: dir, Spec: e.spec()}
+		if err := m.Publish(t.Context(), p, access("demo", goodPassword)); err != nil {
+			t.Fatal(err)
+		}
+		return m, func() {
+			if err := errors.Join(m.Unpublish(t.Context(), p.VolumeID, dir), m.Close()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	old, endOld := publish(first)
+	if err := unix.Unmount(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Wait(t.Context(), dir); err != nil {
+		t.Errorf("an unmounted mount ended with %v", err)
+	}
+	_, end := publish(second)
+	endOld()
+	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o644); err != nil {
+		t.Errorf("the second mount: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(second.served, "f")); err != nil {
+		t.Error(err)
+	}
+	end()
+	if got := first.mounts(); len(got) != 0 {
+		t.Errorf("%v are left", got)
+	}
+}
+
 // TestDirect is what the mount command does: manager and keeper in one process,
 // a directory of the person's.
 func TestDirect(t *testing.T) {
@@ -25,39 +83,27 @@ func TestDirect(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	start := func() *mounter.Manager {
-		m, err := mounter.New(mounter.Config{
-			Connect:      func(ctx context.Context) (*keeper.Client, error) { return keeper.NewLocal(ctx, e.keeper) },
-			Logger:       e.logger().With("process", "mount"),
-			Direct:       true,
-			DrainTimeout: 2 * time.Second,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
 	p := volume.Publication{VolumeID: "mount", Target: dir, Spec: e.spec()}
 	tests := []struct {
 		name string
 		end  func(*mounter.Manager)
-		want string
+		want string // of the error; "" is none
 	}{
 		{"unpublished", func(m *mounter.Manager) {
 			if err := m.Unpublish(t.Context(), p.VolumeID, dir); err != nil {
 				t.Error(err)
 			}
-		}, "unpublished"},
+		}, ""},
 		{"unmounted by hand", func(*mounter.Manager) {
 			if err := unix.Unmount(dir, 0); err != nil {
 				t.Error(err)
 			}
-		}, "exit status 0"},
+		}, ""},
 		{"worker killed", func(*mounter.Manager) { _ = unix.Kill(e.lastWorker(), unix.SIGKILL) }, "killed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			m := start()
+			m := e.direct()
 			defer func() { _ = m.Close() }()
 			if err := m.Publish(t.Context(), p, access("demo", goodPassword)); err != nil {
 				t.Fatal(err)
@@ -68,19 +114,13 @@ func TestDirect(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o644); err != nil {
 				t.Error(err)
 			}
-			waited := make(chan string, 1)
-			go func() {
-				reason, err := m.Wait(t.Context(), dir)
-				if errors.Is(err, fs.ErrNotExist) {
-					reason = "unpublished" // before we asked
-				} else if err != nil {
-					t.Error(err)
-				}
-				waited <- reason
-			}()
+			waited := make(chan error, 1)
+			go func() { waited <- m.Wait(t.Context(), dir) }()
 			tt.end(m)
-			if reason := <-waited; !strings.Contains(reason, tt.want) {
-				t.Errorf("ended because %q, want %q", reason, tt.want)
+			switch err := <-waited; {
+			case errors.Is(err, fs.ErrNotExist): // unpublished before we asked
+			case err == nil && tt.want != "", err != nil && !strings.Contains(fmt.Sprint(err), tt.want), err != nil && tt.want == "":
+				t.Errorf("ended with %v, want %q", err, tt.want)
 			}
 			if err := m.Unpublish(t.Context(), p.VolumeID, dir); err != nil {
 				t.Error(err)

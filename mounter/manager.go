@@ -83,6 +83,7 @@ type mount struct {
 	used        bool       // it was made, and somebody may have written to it
 	users       int        // publications, also those under way
 	ended       string     // why it serves no more, "" if it does
+	clean       bool       // nothing is lost by that
 	orphan      bool       // the keeper does not know it (any more): nobody watches the worker
 	closing     bool       // being torn down: not to be shared any more
 

@@ -110,11 +110,15 @@ func (m *Manager) died(d keeper.Death) {
 	mt := m.mounts[d.Name]
 	expected := mt == nil || mt.closing
 	if !expected {
-		mt.end("worker ended: " + d.Reason)
+		mt.end("worker ended: "+d.Reason, d.Clean)
 		mt.letGo()
 	}
 	m.mu.Unlock()
-	if !expected {
+	switch {
+	case expected:
+	case d.Clean:
+		m.log.Info("somebody unmounted the mount", "mount", d.Name)
+	default:
 		m.log.Error("mount lost its worker", "mount", d.Name, "reason", d.Reason)
 	}
 }

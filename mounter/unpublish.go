@@ -171,7 +171,7 @@ func (m *Manager) teardown(ctx context.Context, mt *mount) {
 	if err != nil {
 		m.log.Error("tearing a mount down", "mount", mt.name, "err", err)
 	}
-	if top := t.top(mt.dir); top != nil && isOurs(top) {
+	if top := t.top(mt.dir); top != nil && isOurs(top) && m.shows(ctx, mt) {
 		if err := m.unmount(ctx, mt.dir); err != nil {
 			// Blocked in the kernel on a worker that does not answer: it
 			// goes on when the worker is gone.
@@ -193,9 +193,23 @@ func (m *Manager) teardown(ctx context.Context, mt *mount) {
 	}
 	m.mu.Lock()
 	delete(m.mounts, mt.name)
-	mt.end("unpublished")
+	mt.end("unpublished", true)
 	m.mu.Unlock()
 	m.log.Info("unmounted", "mount", mt.name)
+}
+
+// shows reports whether what is mounted where a mount was can be that. In a person's
+// directory somebody may have unmounted it and mounted something else, even with the
+// same number; a mount that nobody serves any more is dead when its device is closed.
+func (m *Manager) shows(ctx context.Context, mt *mount) bool {
+	m.mu.Lock()
+	served, device := mt.ended == "", mt.device
+	m.mu.Unlock()
+	if served || !m.cfg.Direct {
+		return true
+	}
+	_ = device.Close()
+	return dead(probe(ctx, mt.dir, m.cfg.ProbeTimeout))
 }
 
 // endWorker waits for the worker to upload and end, and sees to it that it does.

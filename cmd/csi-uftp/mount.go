@@ -192,8 +192,12 @@ func sealable(ctx context.Context, access uftp.Access) ([]byte, error) {
 	return uftp.MarshalAccess(access)
 }
 
-// mountID is the volume's name: there is one in this process.
-const mountID = "mount"
+const (
+	// mountID is the volume's name: there is one in this process.
+	mountID = "mount"
+	// tokenEvery is how often a token's file is looked at.
+	tokenEvery = 30 * time.Second
+)
 
 // mount serves job until ctx ends or the directory is unmounted, and unmounts.
 // ready is called when the mount works.
@@ -253,32 +257,32 @@ func makeCacheDir(dir string) error {
 	return err
 }
 
-// watchMount returns when ctx ends, or the directory is unmounted, or with an
-// error when nobody serves the mount any more. It passes a renewed token on, and
-// writes counters when it is asked to.
+// watchMount returns when ctx ends, or the mount is unmounted, or with an error
+// when nobody serves it any more. It passes a renewed token on, and writes counters
+// when it is asked to.
 func watchMount(ctx context.Context, m *mounter.Manager, p volume.Publication, job mountJob, access uftp.Access, asked <-chan os.Signal) error {
-	const look, tokenEvery = time.Second, 30
-	ticker := time.NewTicker(look)
-	defer ticker.Stop()
+	gone := make(chan error, 1)
+	go func() { gone <- m.Wait(ctx, p.Target) }()
+	renew := time.NewTicker(tokenEvery)
+	defer renew.Stop()
 	sealed := job.Access
-	for tick := 1; ; tick++ {
+	for {
 		select {
 		case <-ctx.Done():
+			return nil
+		case err := <-gone:
+			if err != nil && ctx.Err() == nil {
+				return fmt.Errorf("the mount on %s has ended: %w", job.Dir, err)
+			}
 			return nil
 		case <-asked:
 			if err := writeStats(ctx, m, job); err != nil {
 				return err
 			}
 			continue
-		case <-ticker.C:
+		case <-renew.C:
 		}
-		if mounted, err := isMounted(job.Dir); err != nil || !mounted {
-			return err
-		}
-		if stats, err := m.Stats(ctx, p.VolumeID, p.Target); err == nil && stats.Abnormal != "" && ctx.Err() == nil {
-			return fmt.Errorf("the mount on %s has ended: %s", job.Dir, stats.Abnormal)
-		}
-		if job.TokenFile == "" || tick%tokenEvery != 0 {
+		if job.TokenFile == "" {
 			continue
 		}
 		access.Credential = uftp.TokenFile{Path: job.TokenFile}
@@ -287,7 +291,7 @@ func watchMount(ctx context.Context, m *mounter.Manager, p volume.Publication, j
 			continue // a file that is being replaced; the next look finds it
 		}
 		sealed = renewed
-		if access, err := uftp.UnmarshalAccess(renewed); err == nil {
+		if access, err := uftp.UnmarshalAccess(renewed); err == nil && len(gone) == 0 {
 			_ = m.Publish(ctx, p, access) // it logs what the auth service says
 		}
 	}

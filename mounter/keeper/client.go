@@ -18,6 +18,7 @@ import (
 type Death struct {
 	Name   string
 	Reason string
+	Clean  bool // the kernel ended the mount, and everything is uploaded
 }
 
 // Mount is what a keeper remembers of a mount.

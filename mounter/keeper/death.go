@@ -35,6 +35,6 @@ func (k *Keeper) workerEnded(m *mount) {
 	for _, p := range peers {
 		// A node that cannot be told has a broken connection, and looks at
 		// the list when it is back.
-		_ = p.Notify(wire.KeeperDied, wire.DiedParams{Name: m.name, Reason: reason})
+		_ = p.Notify(wire.KeeperDied, wire.DiedParams{Name: m.name, Reason: reason, Clean: m.process.clean()})
 	}
 }

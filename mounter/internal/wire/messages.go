@@ -128,6 +128,7 @@ type RemoveResult struct {
 type DiedParams struct {
 	Name   string `json:"name"`
 	Reason string `json:"reason"`
+	Clean  bool   `json:"clean"` // everything was uploaded
 }
 
 // BackResult names a file to the kernel, in the replies of the mount's worker.
