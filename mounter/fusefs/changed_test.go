@@ -104,6 +104,42 @@ func TestChangedOpenedByMany(t *testing.T) {
 	}
 }
 
+// TestChangedIsReadOnce: what an open has learned and read of a file that others
+// changed is not fetched again, unless there may have been another change of the
+// same second.
+func TestChangedIsReadOnce(t *testing.T) {
+	for name, tc := range map[string]struct {
+		age  time.Duration // of the change
+		most int64         // fetches of it
+	}{"long ago": {time.Hour, 1}, "just now": {0, 2}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRaw(t, nil)
+			write(t, r.remote.root+"/f", "old")
+			age(t, r.remote.root+"/f", 2*time.Hour)
+			for _, content := range []string{"old", "newer", "newest"} {
+				if content != "old" {
+					write(t, r.remote.root+"/f", content)
+					age(t, r.remote.root+"/f", tc.age)
+				}
+				node := r.lookup(fuse.FUSE_ROOT_ID, "f").NodeId
+				(&requester{raw: r}).list(header(fuse.FUSE_ROOT_ID)) // tells of the change
+				before := r.Stats().Cache.Fetches
+				out, st := r.openRead(node)
+				if !st.Ok() {
+					t.Fatal(st)
+				}
+				if got, st := r.read(nil, node, out.Fh); got != content {
+					t.Errorf("read %q, %v, want %q", got, st, content)
+				}
+				r.Release(nil, &fuse.ReleaseIn{InHeader: header(node), Fh: out.Fh})
+				if n := r.Stats().Cache.Fetches - before; n > tc.most || n == 0 {
+					t.Errorf("%q was fetched %d times, want %d at most", content, n, tc.most)
+				}
+			}
+		})
+	}
+}
+
 // TestReplacedUnderReaders: many open and read one file while it is replaced on
 // the server all the time. Nobody sees two versions in one open file, nor the end
 // of one where another's is.

@@ -51,8 +51,9 @@ type node struct {
 	changing       int  // changes of ours under way
 	unsettled      bool // a change of ours failed half way: the next answer explains it
 
-	epoch uint64 // versions that were not ours
-	seq   uint64 // contents, ours and others'
+	epoch uint64    // versions that were not ours
+	seq   uint64    // contents, ours and others'
+	since time.Time // when the last change by others was learned
 
 	// When the server last said that the version was still the same, apart from
 	// what asked and at say, and whether somebody asked so because n is about to
@@ -98,7 +99,7 @@ func (n *node) learn(info uftp.Info, tick uint64, now time.Time) (changed bool) 
 			n.epoch++
 		}
 		n.seq++
-		changed = true
+		n.since, changed = now, true
 	}
 	n.unsettled = false
 	n.info, n.at = info, now

@@ -149,7 +149,7 @@ const emptyTime = 10 * time.Second
 // keepCache reports whether what the kernel has cached of n is what the server
 // has: nobody else changed it since n was opened first, and no change since
 // then can have escaped us. If not, our own cache is to be emptied as well, if
-// there can be anything in it. n.mu is held.
+// there can be anything in it that is older than such a change. n.mu is held.
 func (n *node) keepCache(now time.Time) (keep, emptied bool) {
 	first := n.openedAt.IsZero()
 	if !first && n.openedEpoch == n.epoch && n.openedAt.Sub(n.info.ModTime) >= racyWindow {
@@ -159,8 +159,11 @@ func (n *node) keepCache(now time.Time) (keep, emptied bool) {
 	if first {
 		return false, false
 	}
-	n.seq++
 	n.emptying = now.Add(emptyTime)
+	if n.since.Sub(n.info.ModTime) >= racyWindow {
+		return false, false // what we read since then is the new content
+	}
+	n.seq++
 	return false, true
 }
 
