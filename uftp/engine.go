@@ -33,7 +33,9 @@ type engine struct {
 	tuner   tuner
 	yields  int         // lanes that are about to give their session to others
 	small   time.Time   // when a small read was asked for last
+	crowd   crowd       // of small reads
 	losses  int         // sessions lost since a span arrived
+	easing  *time.Timer // lanes look whether they are still needed; nil if none may be too many
 	expiry  *time.Timer // nil if nothing may expire
 	closed  bool
 }
@@ -71,6 +73,7 @@ func (e *engine) read(ctx context.Context, f *fetch) error {
 		e.mu.Unlock()
 		return errClosed
 	}
+	e.came(f)
 	e.enqueue(f, false)
 	e.finish(f)
 	e.mu.Unlock()
@@ -133,6 +136,14 @@ func (e *engine) enqueue(f *fetch, front bool) {
 		e.addLane()
 		return
 	}
+	for len(e.lanes) < e.spread() {
+		e.addLane()
+	}
+	e.signal()
+}
+
+// signal has all lanes look whether there is something to send.
+func (e *engine) signal() {
 	for _, l := range e.lanes {
 		l.sendCond.Signal()
 	}
@@ -147,10 +158,15 @@ func (e *engine) dequeue(f *fetch) {
 	f.queued = false
 	e.queue.remove(f)
 	if e.queue.empty() {
-		for _, l := range e.lanes {
-			if l.s == nil {
-				l.cancel()
-			}
+		e.giveUp(e.spread())
+	}
+}
+
+// giveUp ends the waiting for a session of all lanes but the first n.
+func (e *engine) giveUp(n int) {
+	for _, l := range e.lanes[min(n, len(e.lanes)):] {
+		if l.s == nil {
+			l.cancel()
 		}
 	}
 }
@@ -178,6 +194,7 @@ func (e *engine) finish(f *fetch) {
 		return
 	}
 	f.over = true
+	e.left(f)
 	f.done <- struct{}{}
 }
 
@@ -247,9 +264,7 @@ func (e *engine) refused(err error) {
 func (e *engine) pressed() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, l := range e.lanes {
-		l.sendCond.Signal()
-	}
+	e.signal()
 }
 
 // coming counts the sessions that are about to be given back: all that is missing
@@ -296,7 +311,11 @@ func (e *engine) stop() {
 	if e.expiry != nil {
 		e.expiry.Stop()
 	}
+	if e.easing != nil {
+		e.easing.Stop()
+	}
 	e.queue.all(func(f *fetch) { e.fail(f, errClosed) })
+	e.signal()
 }
 
 func (e *engine) wait() { e.wg.Wait() }

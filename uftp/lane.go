@@ -56,6 +56,7 @@ type lane struct {
 	lastLook look      // the last reply to a STAT
 	hold     bool      // send nothing until the pipe is empty
 	given    int       // bytes sent since the lane got its session
+	ready    bool      // it looks for something to send when it is signalled
 	yielding bool      // others get the session when the pipe is empty
 	ended    bool      // nothing more will be sent in this burst
 	tail     bool      // all replies are there, and bytes of the last flight are missing
@@ -172,7 +173,7 @@ func (l *lane) quit() {
 // wants it, or it is lost.
 func (l *lane) use(s *session) {
 	l.mu.Lock()
-	l.s, l.given = s, 0
+	l.s, l.given, l.moved = s, 0, time.Now()
 	l.mu.Unlock()
 	_ = s.run(context.Background(), func() error { // told to those whom it concerns
 		for {
@@ -194,7 +195,13 @@ func (l *lane) use(s *session) {
 func (l *lane) burst() (more bool, err error) {
 	l.mu.Lock()
 	l.trouble, l.ended, l.tail, l.hold = trouble{}, false, false, false
+	l.ready = true
 	cmds := l.take()
+	for len(cmds) == 0 && l.lingers() {
+		l.sendCond.Wait()
+		cmds = l.take()
+	}
+	l.ready = false
 	l.mu.Unlock()
 	if len(cmds) == 0 {
 		return false, nil
@@ -226,6 +233,7 @@ func (l *lane) burst() (more bool, err error) {
 func (l *lane) send() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.ready = true
 	for !l.stopped() {
 		waits := l.unfilled == len(l.pipe) // for a round trip
 		if cmds := l.take(); len(cmds) > 0 {
@@ -240,12 +248,12 @@ func (l *lane) send() {
 			}
 			continue
 		}
-		if len(l.pipe) == 0 && !l.awaits() {
+		if len(l.pipe) == 0 && !l.awaits() && !l.lingers() {
 			break
 		}
 		l.sendCond.Wait()
 	}
-	l.ended = true
+	l.ready, l.ended = false, true
 	l.replyCond.Signal()
 	l.dataCond.Signal()
 }

@@ -89,9 +89,15 @@ func (l *lane) candidate(now time.Time) *fetch {
 	}
 	index, room := l.index(), l.inflight < min(l.tuner.window, l.share)
 	if index == 0 && len(l.lanes) > 1 && now.Sub(l.small) < smallTime && l.lanes[1].s != nil {
+		if l.shed() {
+			return nil
+		}
 		return l.queue.small.head() // this lane is for those who would wait behind bulk
 	}
 	f := l.queue.next(room, now)
+	if f != nil && l.queue.class(f) == &l.queue.small && l.shed() {
+		return nil
+	}
 	switch {
 	case f == nil && l.inflight < l.tuner.window/2:
 		l.tuner.dry = true
@@ -123,7 +129,7 @@ func (e *engine) share() int {
 
 // wanted is how many lanes there should be.
 func (e *engine) wanted() int {
-	n := max(1, e.tuner.lanes)
+	n := max(1, e.tuner.lanes, e.spread())
 	if n == 1 && time.Since(e.small) < smallTime && e.pool.most() > 1 {
 		return 2
 	}
@@ -144,11 +150,7 @@ func (e *engine) mostLanes(trip time.Duration) int {
 func (l *lane) measure(n int) {
 	trip := l.dialer.trip.get()
 	l.tuner.arrived(n, l.moved, l.mostLanes(trip), l.active(), trip)
-	for _, other := range l.lanes[min(len(l.lanes), l.wanted()):] {
-		if other.s == nil {
-			other.cancel()
-		}
-	}
+	l.giveUp(l.wanted())
 }
 
 // smallTime is how long after a small read a lane is kept for others.

@@ -88,6 +88,9 @@ const (
 	// firstTrialPause and lastTrialPause bound how long a failed trial is not repeated: each
 	// failure doubles it, since the first may be the fault of a busy moment.
 	firstTrialPause, lastTrialPause = 2 * time.Second, 2 * time.Minute
+	// fillTime is how long what the lanes may have on their way takes at most, for
+	// a larger window to be tried: others who want a session wait for as long.
+	fillTime = 100 * time.Millisecond
 	// forgetTime is after how long without use what was found out is no longer true.
 	forgetTime = 5 * time.Minute
 	// leastWindow is what a lane begins with, or what firstRate brings in a round
@@ -282,7 +285,7 @@ func (t *tuner) next(now time.Time, most int, trip time.Duration) {
 	case t.lanes > 1 && trip >= longWay && t.noFewer.over(now):
 		t.trial, t.more = fewerLanes, t.lanes
 		t.lanes = (t.lanes + 1) / 2
-	case t.window < maxWindow && trip < longWay && t.noWindow.over(now):
+	case t.window < maxWindow && trip < longWay && float64(t.lanes*t.window) < t.rate*fillTime.Seconds() && t.noWindow.over(now):
 		t.trial = moreWindow
 		t.window *= 2
 	}

@@ -161,3 +161,14 @@ func TestTunerInterrupted(t *testing.T) {
 		t.Errorf("%d lanes, trial %d", tune.lanes, tune.trial)
 	}
 }
+
+// TestTunerSlow tries no larger window where the present one already takes long,
+// for whoever wants the session meanwhile.
+func TestTunerSlow(t *testing.T) {
+	for rate, want := range map[float64]trial{8e6: noTrial, 1e9: moreWindow} {
+		tune := tuner{lanes: 1, window: leastWindow, rate: rate}
+		if tune.next(time.Unix(1, 0), 1, time.Millisecond); tune.trial != want {
+			t.Errorf("at %g bytes per second: trial %d, want %d", rate, tune.trial, want)
+		}
+	}
+}
