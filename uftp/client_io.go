@@ -55,7 +55,7 @@ func (c *Client) Fetch(ctx context.Context, r Read) (n int, after Info, err erro
 	}
 	op := operation{name: opRead, path: r.Path}
 	if len(r.Buf) == 0 {
-		err = c.do(ctx, op, func(s *session) error { after, err = s.look(clean); return err })
+		after, err = c.answer(ctx, op.name, op.path, &question{path: clean, brief: true})
 		return 0, after, err
 	}
 	return c.fetch(ctx, op, clean, r, true)

@@ -13,15 +13,19 @@ func (c *Client) Stat(ctx context.Context, path string) (Info, error) {
 	if err != nil {
 		return Info{}, wrapError("stat", path, err)
 	}
-	q := &question{path: p}
+	return c.answer(ctx, "stat", path, &question{path: p})
+}
+
+// answer waits for the answer to a question, which is part of an operation on path.
+func (c *Client) answer(ctx context.Context, op, path string, q *question) (Info, error) {
 	var wait context.Context
 	wait, q.answered = context.WithCancel(ctx)
 	defer q.answered()
 	c.questions.add(q)
 	defer c.questions.remove(q)
-	err = c.do(wait, operation{name: "stat", path: path}, func(s *session) error { return c.ask(s, q) })
+	err := c.do(wait, operation{name: op, path: path}, func(s *session) error { return c.ask(s, q) })
 	if info, ok, answer := c.questions.result(q); ok {
-		return info, wrapError("stat", path, answer)
+		return info, wrapError(op, path, answer)
 	}
 	return Info{}, err
 }
@@ -29,6 +33,7 @@ func (c *Client) Stat(ctx context.Context, path string) (Info, error) {
 // question is about one file.
 type question struct {
 	path     string // clean
+	brief    bool   // size and time are all
 	answered func() // ends the wait for a session
 	asked    bool   // by who waits for the answer: what he is at is not to be ended
 
@@ -123,7 +128,7 @@ func (c *Client) ask(s *session, own *question) error {
 	batch := c.questions.take(own)
 	cmds := make([]string, 0, 2*len(batch))
 	for _, q := range batch {
-		cmds = append(cmds, statCommands(q.path)...)
+		cmds = append(cmds, q.commands()...)
 	}
 	if len(batch) == 0 {
 		return nil
@@ -134,7 +139,9 @@ func (c *Client) ask(s *session, own *question) error {
 		return err
 	}
 	for i, q := range batch {
-		info, err := c.learn(s, q.path, replies[2*i], replies[2*i+1])
+		n := len(q.commands())
+		info, err := c.understand(s, q, replies[:n])
+		replies = replies[n:]
 		if err != nil && !isRefusal(err) {
 			c.questions.back(batch[i:])
 			return err
@@ -142,6 +149,20 @@ func (c *Client) ask(s *session, own *question) error {
 		c.questions.answer(q, info, err)
 	}
 	return nil
+}
+
+func (q *question) commands() []string {
+	if q.brief {
+		return lookCommands(q.path)
+	}
+	return statCommands(q.path)
+}
+
+func (c *Client) understand(s *session, q *question, r []reply) (Info, error) {
+	if q.brief {
+		return looked(q.path, r[0])
+	}
+	return c.learn(s, q.path, r[0], r[1])
 }
 
 // stat asks for one file, whoever waits.

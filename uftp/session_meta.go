@@ -22,8 +22,7 @@ func (s *session) stat(path string) (Info, error) {
 }
 
 func statCommands(path string) []string {
-	w := wirePath(path)
-	return []string{"STAT F " + w, "MLST " + w}
+	return append(lookCommands(path), "MLST "+wirePath(path))
 }
 
 // described returns what the replies to statCommands say.
@@ -109,11 +108,18 @@ func epochOf(r reply) (time.Time, error) {
 
 // look asks for what STAT alone knows.
 func (s *session) look(path string) (Info, error) {
-	r, err := s.exchange("STAT F " + wirePath(path))
+	r, err := s.exchange(lookCommands(path)...)
 	if err != nil {
 		return Info{}, err
 	}
-	i, err := infoOf(r[0])
+	return looked(path, r[0])
+}
+
+func lookCommands(path string) []string { return []string{"STAT F " + wirePath(path)} }
+
+// looked returns what the reply to lookCommands says.
+func looked(path string, r reply) (Info, error) {
+	i, err := infoOf(r)
 	i.Name = baseName(path)
 	return i, err
 }

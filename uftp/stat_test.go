@@ -16,7 +16,8 @@ import (
 )
 
 // TestQuestionsTogether: many questions that wait for one session cost few round
-// trips, and each gets its own answer.
+// trips, and each gets its own answer. Some want to know all about a file, others
+// only whether it is still the same.
 func TestQuestionsTogether(t *testing.T) {
 	t.Parallel()
 	s := uftptest.Start(t, uftptest.Config{})
@@ -36,7 +37,15 @@ func TestQuestionsTogether(t *testing.T) {
 	for i := range n {
 		wg.Go(func() {
 			waiting.Add(1)
-			info, err := c.Stat(t.Context(), fmt.Sprintf("f%d", i))
+			path := fmt.Sprintf("f%d", i)
+			ask := c.Stat
+			if i%3 == 0 {
+				ask = func(ctx context.Context, path string) (uftp.Info, error) {
+					_, info, err := c.Fetch(ctx, uftp.Read{Path: path, Ahead: i%2 == 0})
+					return info, err
+				}
+			}
+			info, err := ask(t.Context(), path)
 			switch {
 			case i%7 == 0:
 				if !errors.Is(err, fs.ErrNotExist) {

@@ -184,10 +184,10 @@ func (fs *FS) prefetch(dir *node, info uftp.Info) {
 // lookAhead reads a small file, or asks whether it is what is cached, for one who
 // opens it next; with ahead nobody waits for it.
 func (fs *FS) lookAhead(ctx context.Context, n *node, ahead bool) {
-	n.mu.Lock()
-	n.ahead = true
-	n.mu.Unlock()
 	before := fs.tick()
+	n.mu.Lock()
+	n.ahead, n.aheadOf = true, before
+	n.mu.Unlock()
 	if fs.preload(ctx, n, ahead); !n.checkedSince(before) {
 		_ = fs.recheck(ctx, n, ahead)
 	}
@@ -258,8 +258,8 @@ func (n *node) aheadOutcome(valid time.Duration) outcome {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case !n.ahead || n.checkedAt.IsZero() || n.lookedUp == foreseen: // the last was waited for
-		return missed
+	case !n.ahead || max(n.checked, n.asked) <= n.aheadOf || n.lookedUp == foreseen:
+		return missed // not begun, or not answered, or waited for
 	case time.Since(n.checkedAt) >= valid:
 		return tooEarly
 	}

@@ -57,10 +57,11 @@ type node struct {
 
 	// When the server last said that the version was still the same, apart from
 	// what asked and at say, and whether somebody asked so because n is about to
-	// be opened.
+	// be opened, and when.
 	checked    uint64
 	checkedAt  time.Time
 	ahead      bool
+	aheadOf    uint64
 	lookedUp   lookedUp // files only
 	foreseenAt time.Time
 	foresight  foresight // directories only

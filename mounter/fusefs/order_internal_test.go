@@ -3,9 +3,36 @@ package fusefs
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
+
+// TestOutcomeOfReadingAhead: a file that is being asked about comes too late, however
+// long ago something was heard of it before.
+func TestOutcomeOfReadingAhead(t *testing.T) {
+	const valid, asked = time.Minute, 7
+	for name, tc := range map[string]struct {
+		ahead   bool
+		checked uint64 // the last answer
+		age     time.Duration
+		want    outcome
+	}{
+		"not begun":           {false, asked + 1, 0, missed},
+		"never answered":      {true, 0, time.Hour, missed},
+		"only before":         {true, asked - 1, time.Hour, missed},
+		"answered":            {true, asked + 1, time.Second, inTime},
+		"answered before age": {true, asked + 1, time.Hour, tooEarly},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(2, 2, false)
+			n.ahead, n.aheadOf, n.checked, n.checkedAt = tc.ahead, asked, tc.checked, time.Now().Add(-tc.age)
+			if got := n.aheadOutcome(valid); got != tc.want {
+				t.Errorf("got %d, want %d", got, tc.want)
+			}
+		})
+	}
+}
 
 // TestOrderOfThreads: one of several threads that falls behind the others does not
 // end what is read ahead of them; somebody who opens files anywhere does.
