@@ -73,11 +73,14 @@ func Attributes() []Attribute {
 			"Permission bits removed from the server's own."),
 
 		duration("attrTimeout", "1s", 0, time.Hour, func(s *Spec) *time.Duration { return &s.AttrTimeout },
-			"How long the kernel may believe a file's size, times and mode. Opening a file always asks."),
+			"How long the kernel may believe a file's size, times and mode. Opening a file asks all the same, but for openTimeout."),
 		duration("entryTimeout", "1s", 0, time.Hour, func(s *Spec) *time.Duration { return &s.EntryTimeout },
 			"How long the kernel may believe that a name exists."),
 		duration("negativeTimeout", "0s", 0, time.Hour, func(s *Spec) *time.Duration { return &s.NegativeTimeout },
 			"How long the kernel may believe that a name does not exist."),
+		duration("openTimeout", "0s", 0, time.Hour, func(s *Spec) *time.Duration { return &s.OpenTimeout },
+			"How long who opens a file to read it may believe what is known of it, instead of asking. For data that nobody changes: "+
+				"with attrTimeout and entryTimeout as long, reading it again asks nothing."),
 
 		size("cacheSize", "256Mi", 1<<20, 1<<40, func(s *Spec) *int64 { return &s.CacheSize },
 			"Memory for data read, for each mount."),

@@ -17,7 +17,7 @@ func TestParse(t *testing.T) {
 	full := map[string]string{
 		"authURL": authURL, "path": "/data//sets/./a/", "group": "hpc", "clientAddress": "10.0.0.1, ::1,host.example.org",
 		"insecureSkipVerify": "true", "readOnly": "1", "uid": "1000", "gid": "4294967294", "fileMode": "0640", "dirMode": "750",
-		"umask": "0o027", "attrTimeout": "500ms", "entryTimeout": "1h", "negativeTimeout": "0", "cacheSize": "1Gi",
+		"umask": "0o027", "attrTimeout": "500ms", "entryTimeout": "1h", "negativeTimeout": "0", "openTimeout": "10m", "cacheSize": "1Gi",
 		"cacheDir": "/var/cache/uftp", "cacheDirSize": "1Ti", "blockSize": "65536", "dirtyLimit": "8Mi", "verify": "sha256", "maxSessions": "1", "rateLimit": "10Mi", "idleTimeout": "90s", "ioTimeout": "1h30m",
 		"secretName": "my.secret", "secretNamespace": "team-a", "sharing": "none",
 		"encryption": "aes", "compress": "true", "streams": "1",
@@ -26,7 +26,7 @@ func TestParse(t *testing.T) {
 	want := volume.Spec{
 		AuthURL: authURL, Path: "/data/sets/a", RemoteGroup: "hpc", ClientAddress: "10.0.0.1, ::1,host.example.org",
 		Insecure: true, ReadOnly: true, UID: 1000, GID: 4294967294, FileMode: 0o640, DirMode: 0o750, Umask: 0o27,
-		AttrTimeout: 500 * time.Millisecond, EntryTimeout: time.Hour, CacheSize: 1 << 30, CacheDir: "/var/cache/uftp", CacheDirSize: 1 << 40,
+		AttrTimeout: 500 * time.Millisecond, EntryTimeout: time.Hour, OpenTimeout: 10 * time.Minute, CacheSize: 1 << 30, CacheDir: "/var/cache/uftp", CacheDirSize: 1 << 40,
 		BlockSize: 64 << 10, DirtyLimit: 8 << 20,
 		Verify: "sha256", MaxSessions: 1, RateLimit: 10 << 20, IdleTimeout: 90 * time.Second, IOTimeout: 90 * time.Minute,
 		Encryption: "aes", Compress: true, Streams: 1,

@@ -60,6 +60,7 @@ type Spec struct {
 
 	// How long the kernel may believe what it was told.
 	AttrTimeout, EntryTimeout, NegativeTimeout time.Duration
+	OpenTimeout                                time.Duration // how long those who open a file to read it may
 
 	// Resources.
 	CacheSize    int64         // bytes of memory for blocks read

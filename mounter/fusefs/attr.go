@@ -130,11 +130,14 @@ func (fs *FS) authoritative(n *node) bool {
 
 // fresh reports whether the server was asked about n so lately that the kernel
 // may believe it.
-func (fs *FS) fresh(n *node) bool {
+func (fs *FS) fresh(n *node) bool { return n.believed(fs.spec.AttrTimeout) }
+
+// believed reports whether the server said less than valid ago what n is.
+func (n *node) believed(valid time.Duration) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	at := n.seen()
-	return !at.IsZero() && time.Since(at) < fs.spec.AttrTimeout
+	return !at.IsZero() && time.Since(at) < valid
 }
 
 // attr fills in what is shown of n and returns for how long it may be believed.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/csi-uftp/csi-uftp/mounter/fusefs"
 )
 
 // openRead opens a node for reading and returns what the kernel is told.
@@ -135,6 +137,36 @@ func TestChangedIsReadOnce(t *testing.T) {
 				if n := r.Stats().Cache.Fetches - before; n > tc.most || n == 0 {
 					t.Errorf("%q was fetched %d times, want %d at most", content, n, tc.most)
 				}
+			}
+		})
+	}
+}
+
+// TestOpenTimeout: who opens a file to read it believes what is known for as long as
+// he was told to; who opens it to write does not.
+func TestOpenTimeout(t *testing.T) {
+	for name, tc := range map[string]struct {
+		timeout time.Duration
+		flags   uint32
+		asks    bool
+	}{
+		"asks":     {0, syscall.O_RDONLY, true},
+		"believes": {time.Hour, syscall.O_RDONLY, false},
+		"too old":  {time.Nanosecond, syscall.O_RDONLY, true},
+		"writes":   {time.Hour, syscall.O_RDWR, true},
+		"empties":  {time.Hour, syscall.O_RDONLY | syscall.O_TRUNC, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRaw(t, func(c *fusefs.Config) { c.Spec.OpenTimeout = tc.timeout })
+			write(t, r.remote.root+"/f", "content")
+			node := r.lookup(fuse.FUSE_ROOT_ID, "f").NodeId
+			before := r.remote.calls.Load()
+			var out fuse.OpenOut
+			if st := r.Open(nil, &fuse.OpenIn{InHeader: header(node), Flags: tc.flags}, &out); !st.Ok() {
+				t.Fatal(st)
+			}
+			if asked := r.remote.calls.Load() > before; asked != tc.asks {
+				t.Errorf("asked is %v", asked)
 			}
 		})
 	}

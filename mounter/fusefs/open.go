@@ -25,8 +25,8 @@ func (fs *FS) Open(interrupt <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 	return fs.status("open", in.NodeId, "", err)
 }
 
-// open opens n after asking the server what it is now: what was closed
-// elsewhere before is seen here.
+// open opens n after asking the server what it is now: what was closed elsewhere
+// before is seen here. Readers may be content with less: see Spec.OpenTimeout.
 func (fs *FS) open(ctx context.Context, n *node, flags uint32, out *fuse.OpenOut) error {
 	switch {
 	case n.dir:
@@ -40,7 +40,9 @@ func (fs *FS) open(ctx context.Context, n *node, flags uint32, out *fuse.OpenOut
 		}
 	}
 	tick, outcome := fs.tick(), n.aheadOutcome(fs.spec.AttrTimeout)
-	if !writes(flags) && flags&syscall.O_TRUNC == 0 && !fs.authoritative(n) {
+	reader := !writes(flags) && flags&syscall.O_TRUNC == 0
+	believed := reader && n.believed(fs.spec.OpenTimeout)
+	if reader && !believed && !fs.authoritative(n) {
 		fs.preload(ctx, n, false)
 	}
 	// The gate keeps n from being removed before it counts as open.
@@ -50,7 +52,7 @@ func (fs *FS) open(ctx context.Context, n *node, flags uint32, out *fuse.OpenOut
 	}
 	defer func() { release() }()
 	if !fs.authoritative(n) {
-		if !n.takeAhead(fs.spec.AttrTimeout) && !n.checkedSince(tick) {
+		if !n.takeAhead(fs.spec.AttrTimeout) && !n.checkedSince(tick) && !believed {
 			if err := fs.ask(ctx, n, path); err != nil {
 				return err
 			}
