@@ -59,6 +59,27 @@ func BenchmarkWriteAt(b *testing.B) {
 	}
 }
 
+// BenchmarkPool lends sessions to more borrowers than there are.
+func BenchmarkPool(b *testing.B) {
+	for _, borrowers := range []int{1, 16} {
+		b.Run(strconv.Itoa(borrowers), func(b *testing.B) {
+			s := uftptest.Start(b, uftptest.Config{MaxConnections: 4})
+			c := open(b, s, func(c *uftp.Config) { c.MaxSessions = 4 })
+			check(b, c.Connect(b.Context()))
+			b.SetParallelism(borrowers)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := uftp.Borrow(b.Context(), c); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}
+
 func BenchmarkStat(b *testing.B) {
 	benchmark(b, func(b *testing.B, s *uftptest.Server, c *uftp.Client) {
 		s.WriteFile(b, "f", nil)

@@ -1,6 +1,7 @@
 package uftp
 
 import (
+	"context"
 	"net"
 	"testing"
 	"time"
@@ -46,4 +47,13 @@ func Questions(c *Client) int {
 	c.questions.mu.Lock()
 	defer c.questions.mu.Unlock()
 	return len(c.questions.waiting)
+}
+
+// Borrow takes a session from c's pool and gives it back.
+func Borrow(ctx context.Context, c *Client) error {
+	s, err := c.pool.acquire(ctx, false, 0)
+	if err == nil {
+		c.pool.release(s)
+	}
+	return err
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // write writes a file or fails the test.
-func write(t *testing.T, path, data string) {
+func write(t testing.TB, path, data string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(data), 0o644); err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func openFile(t *testing.T, path string, flags int) *os.File {
 }
 
 // age makes a served file old enough for its time to tell versions apart.
-func age(t *testing.T, path string, by time.Duration) {
+func age(t testing.TB, path string, by time.Duration) {
 	t.Helper()
 	then := time.Now().Add(-by)
 	if err := os.Chtimes(path, then, then); err != nil {

@@ -19,11 +19,11 @@ import (
 // raw is a file system without a kernel: the test sends the requests.
 type raw struct {
 	*fusefs.FS
-	t      *testing.T
+	t      testing.TB
 	remote *dirRemote
 }
 
-func newRaw(t *testing.T, change func(*fusefs.Config)) *raw {
+func newRaw(t testing.TB, change func(*fusefs.Config)) *raw {
 	t.Helper()
 	remote := &dirRemote{root: t.TempDir()}
 	cfg := fusefs.Config{Remote: remote, Spec: testSpec(), InterruptGrace: time.Millisecond}
