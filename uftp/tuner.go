@@ -97,6 +97,8 @@ const (
 	// trip if that is more, up to mostFirst.
 	leastWindow, firstRate, mostFirst = 2 << 20, 64 << 20, 8 << 20
 	maxWindow                         = 64 << 20
+	// mostStretch is by how much the window of a long way grows in a round trip.
+	mostStretch = 8
 )
 
 // arrived says that n bytes came. most is how many lanes there may be, active how
@@ -152,19 +154,21 @@ func (t *tuner) widen(rate float64, trip time.Duration) bool {
 }
 
 // stretch doubles the window over a long way when a round trip brought all that
-// may be on its way, or makes it four times as large if that took only a part of
-// the trip: nobody knows what a connection can do before that.
+// may be on its way: nobody knows what a connection can do before that. Where it
+// came in a part of the trip, the window grows to what would have come in all of
+// it, up to mostStretch times: the bytes that the larger one brings are a round trip
+// away, and each further step takes two.
 func (t *tuner) stretch(n int, now time.Time, active int, trip time.Duration) {
 	if trip < longWay || t.window >= maxWindow {
 		return
 	}
 	if took := now.Sub(t.round.began); took >= trip {
 		if took < 2*trip && float64(t.round.bytes) > 0.75*float64(t.window*max(1, active)) {
-			t.window *= 2
-			if t.round.ended.Sub(t.round.began) < trip/4 {
-				t.window *= 2
+			grow, spent := 2, t.round.ended.Sub(t.round.began)
+			for ; grow < mostStretch && spent < trip/4; spent *= 2 {
+				grow *= 2
 			}
-			t.window = min(t.window, maxWindow)
+			t.window = min(grow*t.window, maxWindow)
 		}
 		t.round.began, t.round.bytes = now, 0
 	}

@@ -172,3 +172,24 @@ func TestTunerSlow(t *testing.T) {
 		}
 	}
 }
+
+// TestTunerLeaps has a window grow at once to what a connection can bring that
+// brings all of it in a small part of a round trip.
+func TestTunerLeaps(t *testing.T) {
+	const trip, pieces = 40 * time.Millisecond, 16
+	for _, tt := range []struct {
+		part time.Duration // of a round trip, in which all that is on its way comes
+		want int
+	}{{trip / 20, mostStretch}, {trip / 6, 4}, {trip / 2, 2}} {
+		tune := tuner{lanes: 1, window: 4 << 20}
+		begin := time.Unix(0, 0)
+		for at := range time.Duration(2) {
+			for piece := range time.Duration(pieces) {
+				tune.stretch(4<<20/pieces, begin.Add(at*trip+piece*tt.part/pieces), 1, trip)
+			}
+		}
+		if got := tune.window / (4 << 20); got != tt.want {
+			t.Errorf("all of it came in %v of %v: the window grew by %d, want %d", tt.part, trip, got, tt.want)
+		}
+	}
+}
