@@ -75,10 +75,7 @@ func (c *Cache) collect(key Key, off, end int64, p plan, dst []*run) ([]*run, er
 			c.stats.Hits++
 		}
 		r.state.Add(1)
-		if r.ahead {
-			r.ahead = false
-			c.ahead -= int64(len(r.buf))
-		}
+		c.wanted(r)
 		c.policy.touch(r, min(r.end(), end)-pos, p.scan)
 		dst = append(dst, r)
 		pos = r.end()
@@ -128,7 +125,7 @@ func (c *Cache) launch(f *file, key Key, pos, from, to int64, ahead bool) (*run,
 	if buf == nil {
 		return nil, errNoMemory
 	}
-	r := &run{key: key, off: from, buf: buf, left: size, ahead: ahead, done: make(chan struct{})}
+	r := &run{key: key, file: f, off: from, buf: buf, left: size, ahead: ahead, done: make(chan struct{})}
 	r.state.Store(1) // the flight's
 	f.insert(r, c.cfg.BlockSize)
 	c.files[key.File] = f
@@ -137,7 +134,7 @@ func (c *Cache) launch(f *file, key Key, pos, from, to int64, ahead bool) (*run,
 	c.stats.Fetches++
 	c.stats.FetchedBytes += size
 	if ahead {
-		c.ahead += size
+		c.foresaw(f, size)
 	}
 	c.order++
 	order := c.order
@@ -172,6 +169,28 @@ func (c *Cache) reserve(n int64, ahead bool) bool {
 		c.stats.Evictions++
 	}
 	return true
+}
+
+// foresaw notes that n more bytes are ahead of readers of f.
+func (c *Cache) foresaw(f *file, n int64) {
+	if f.ahead == 0 {
+		c.policy.scanned += f.version.Size
+	}
+	f.ahead += n
+	c.ahead += n
+}
+
+// wanted notes that somebody wants r, or that nobody ever will.
+func (c *Cache) wanted(r *run) {
+	if !r.ahead {
+		return
+	}
+	r.ahead = false
+	n := int64(len(r.buf))
+	c.ahead -= n
+	if r.file.ahead -= n; r.file.ahead == 0 {
+		c.policy.scanned -= r.file.version.Size
+	}
 }
 
 // fly fetches r.
@@ -229,10 +248,7 @@ func (c *Cache) forget(r *run) {
 	if r.list != nil {
 		r.list.remove(r)
 	}
-	if r.ahead {
-		r.ahead = false
-		c.ahead -= int64(len(r.buf))
-	}
+	c.wanted(r)
 	if r.state.Or(dropped) == 0 {
 		c.free(r)
 	}

@@ -19,10 +19,11 @@ const staleAhead = 2 * time.Second
 // The caller has the lock.
 type policy struct {
 	budget    int64
-	spent     list // read by scans to the last byte
-	probation list // read, or fetched and not all read
-	protected list // read again by others than scans
-	ahead     list // landed, and nobody has read any of it
+	scanned   int64 // bytes of the files of which something is ahead of a reader
+	spent     list  // read by scans to the last byte
+	probation list  // read, or fetched and not all read
+	protected list  // read again by others than scans
+	ahead     list  // landed, and nobody has read any of it
 }
 
 // touch notes that n bytes of r are read, by a scan or not.
@@ -89,14 +90,14 @@ func (p *policy) victim(ahead bool) *run {
 }
 
 // surplus returns a run that is to leave although there is room, or nil: of a
-// file that a scan would push out of the cache itself before another came to its
-// beginning. Memory that was just used is still in the processor's caches, and
+// file that scans would push out of the cache themselves before another came to its
+// beginning, the scan of it or all that go on beside it. Memory that was just used is still in the processor's caches, and
 // mapped, and so takes the bytes of the next fetch faster than any other.
 func (p *policy) surplus() *run {
 	if p.spent.bytes <= mostSpent {
 		return nil
 	}
-	if r := p.spent.oldest(); r != nil && r.key.Version.Size > p.budget*3/4 {
+	if r := p.spent.oldest(); r != nil && max(r.key.Version.Size, p.scanned) > p.budget*3/4 {
 		return r
 	}
 	return nil

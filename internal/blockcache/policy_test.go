@@ -3,6 +3,7 @@ package blockcache_test
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/csi-uftp/csi-uftp/internal/blockcache"
 )
@@ -60,5 +61,48 @@ func TestScanUsesWhatIsFree(t *testing.T) {
 	}
 	if st := c.Stats(); st.FetchedBytes != 48*mib {
 		t.Errorf("%d bytes fetched for a file of 48 MiB", st.FetchedBytes)
+	}
+}
+
+// TestScansSideBySide reads four files at a time, each of which would fit, but not
+// all of them: together they leave no more behind than one that does not.
+func TestScansSideBySide(t *testing.T) {
+	const scans, size = 4, 96 * mib
+	c := newCache(t, blockcache.Config{Fetch: nothing, Budget: 256 * mib,
+		RoundTrip: func() time.Duration { return 100 * time.Microsecond },
+		Reach:     func() int64 { return 64 * mib }})
+	readers := make([]*blockcache.Reader, scans)
+	for i := range readers {
+		readers[i] = c.NewReader()
+	}
+	p := make([]byte, mib)
+	used := int64(0)
+	for off := int64(0); off < size; off += mib {
+		for i, r := range readers {
+			key := blockcache.Key{File: uint64(i), Version: blockcache.Version{Size: size}}
+			if _, err := r.ReadAt(t.Context(), key, p, off); err != nil {
+				t.Fatal(err)
+			}
+			used = max(used, c.Stats().Used)
+		}
+	}
+	if most := int64(scans*16*mib + 32*mib); used > most { // ahead of each, and behind all
+		t.Errorf("%d MiB were in use", used/mib)
+	}
+	if st := c.Stats(); st.FetchedBytes != scans*size || st.Ahead != 0 {
+		t.Errorf("%d bytes were fetched for %d, %d are ahead still", st.FetchedBytes, scans*size, st.Ahead)
+	}
+	// What one reads alone afterwards stays, since it fits.
+	alone := blockcache.Key{File: scans, Version: blockcache.Version{Size: size}}
+	for range 2 {
+		r := c.NewReader()
+		for off := int64(0); off < size; off += mib {
+			if _, err := r.ReadAt(t.Context(), alone, p, off); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := c.Stats().FetchedBytes; got != (scans+1)*size {
+		t.Errorf("%d bytes of the last file were fetched again", got-(scans+1)*size)
 	}
 }

@@ -14,6 +14,7 @@ const runCost = 512
 // run is a fetched or flying piece of a file within one block.
 type run struct {
 	key  Key
+	file *file
 	off  int64
 	buf  []byte
 	done chan struct{} // closed when landed
@@ -69,6 +70,7 @@ func (r *run) wait(ctx context.Context) error {
 type file struct {
 	version Version
 	blocks  map[int64][]*run
+	ahead   int64 // bytes that nobody has wanted yet, landed or not
 }
 
 // find returns the run that holds the byte at pos. If there is none it returns
