@@ -115,7 +115,7 @@ func TestPushRefused(t *testing.T) {
 		if i > 0 {
 			most = 4 // the second one may be on its way by then
 		}
-		if n := int64(s.Stats().Commands["RANG"]); n > most {
+		if n := s.Stats().Commands["RANG"]; n > most {
 			t.Errorf("%d ranges after %d questions", n, i+1)
 		}
 	}
