@@ -59,7 +59,7 @@ func (m *mounted) memory() (peak, own int64) {
 	if err != nil {
 		return 0, 0
 	}
-	return int64(s.VmHWM), int64(s.RssAnon) //nolint:gosec // bytes of a process
+	return int64(s.VmHWM), int64(s.RssAnon)
 }
 
 // processors is how long all of the machine's were busy and idle up to a moment,
