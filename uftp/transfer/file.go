@@ -131,7 +131,7 @@ func (r *runner) copy(ctx context.Context, p Pair, item Item, existing *uftp.Inf
 }
 
 // resumable reports whether a part of a file is worth keeping.
-func (r *runner) resumable(info uftp.Info) bool { return !r.NoResume && info.Size > window }
+func (r *runner) resumable(info uftp.Info) bool { return !r.NoResume && info.Size > r.window }
 
 // begin opens the part, and returns how much of it is there already.
 func (r *runner) begin(ctx context.Context, p Pair, info uftp.Info) (Part, int64, error) {
@@ -147,7 +147,7 @@ func (r *runner) begin(ctx context.Context, p Pair, info uftp.Info) (Part, int64
 		if err != nil {
 			return nil, 0, err
 		}
-		return part, trusted(part.Size()), nil
+		return part, r.trusted(part.Size()), nil
 	}
 	// Not ours, or ours and damaged.
 	if err := part.Close(ctx, false); err != nil {
@@ -162,7 +162,10 @@ func (r *runner) move(ctx context.Context, src Source, part Part, item Item, sta
 	if item.Info.Size == 0 {
 		return part.WriteAt(ctx, nil, 0)
 	}
-	w := &worker{runner: r, pieces: newRanges(start, item.Info.Size, r.step), src: src, part: part, item: item}
+	w := &worker{runner: r, pieces: newRanges(start, item.Info.Size, r.step, r.window), src: src, part: part, item: item}
+	if _, local := r.From.(Local); local {
+		w.taker, _ = part.(taker)
+	}
 	w.work(ctx)
 	w.helpers.Wait()
 	_, err := w.pieces.result()
@@ -175,6 +178,7 @@ type worker struct {
 	pieces  *ranges
 	src     Source
 	part    Part
+	taker   taker // the part, if bytes need not be in memory before they are sent
 	item    Item
 	helpers sync.WaitGroup
 }
@@ -182,8 +186,12 @@ type worker struct {
 // work copies pieces until there are no more, and gets help if there are slots.
 // Files that wait for a slot come first: nobody can help while one does.
 func (w *worker) work(ctx context.Context) {
-	buf := w.buffers.Get().(*[]byte)
-	defer w.buffers.Put(buf)
+	var buf []byte
+	if w.taker == nil {
+		b := w.buffers.Get().(*[]byte)
+		defer w.buffers.Put(b)
+		buf = *b
+	}
 	for {
 		off, n, err := w.pieces.take(ctx)
 		if err != nil || n == 0 {
@@ -192,7 +200,7 @@ func (w *worker) work(ctx context.Context) {
 		if w.pieces.more() {
 			w.getHelp(ctx)
 		}
-		if err := w.piece(ctx, (*buf)[:n], off); err != nil {
+		if err := w.piece(ctx, buf, off, n); err != nil {
 			w.pieces.fail(err)
 			return
 		}
@@ -213,17 +221,20 @@ func (w *worker) getHelp(ctx context.Context) {
 	}
 }
 
-// piece copies some bytes.
-func (w *worker) piece(ctx context.Context, b []byte, off int64) error {
+// piece copies n bytes, by way of buf unless there is a taker.
+func (w *worker) piece(ctx context.Context, buf []byte, off, n int64) error {
 	if w.limit != nil {
-		if err := w.limit.WaitN(ctx, len(b)); err != nil {
+		if err := w.limit.WaitN(ctx, int(n)); err != nil {
 			return err
 		}
 	}
-	if err := w.src.ReadAt(ctx, b, off); err != nil {
+	if w.taker != nil {
+		return w.give(ctx, off, n)
+	}
+	if err := w.src.ReadAt(ctx, buf[:n], off); err != nil {
 		return err
 	}
-	return w.part.WriteAt(ctx, b, off)
+	return w.part.WriteAt(ctx, buf[:n], off)
 }
 
 // verify compares the hashes of source and copy.

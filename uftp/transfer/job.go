@@ -48,10 +48,10 @@ type Job struct {
 	DryRun bool
 
 	// Parallel is how many operations run side by side; 0 is [DefaultParallel].
-	// All together use up to 32 MiB of memory, or 1 MiB each if that is more; to a
-	// server up to 64 MiB, and 4 MiB each while they upload small files. A client
-	// shares its sessions among them, and pipelines reads and the pieces of large
-	// files: there may be many more than sessions.
+	// All together use up to 32 MiB of memory, or 1 MiB each if that is more; from
+	// one server to another up to 64 MiB, and 4 MiB each while they upload small
+	// files. A client shares its sessions among them, and pipelines reads and the
+	// pieces of large files: there may be many more than sessions.
 	Parallel int
 	// Observer hears what happens; nil is nobody.
 	Observer Observer

@@ -18,6 +18,7 @@ type Client interface {
 	List(ctx context.Context, dir string) ([]uftp.Info, error)
 	Fetch(ctx context.Context, r uftp.Read) (int, uftp.Info, error)
 	WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error)
+	WriteFrom(ctx context.Context, path string, spans []uftp.WriteSpan, fill func(p []byte, off int64) error) (uftp.Info, error)
 	Create(ctx context.Context, path string) (uftp.Info, error)
 	Mkdir(ctx context.Context, path string) error
 	Remove(ctx context.Context, path string) error

@@ -19,7 +19,7 @@ type remotePart struct {
 	path, target string
 	size         int64
 	exists       atomic.Bool  // perhaps
-	checked      atomic.Int64 // how many bytes one write has made of a new part, as the client has checked
+	seen         atomic.Int64 // the largest size that the client saw when a write was confirmed; 0 if it saw none
 	committed    bool
 }
 
@@ -35,9 +35,19 @@ func (p *remotePart) WriteAt(ctx context.Context, b []byte, off int64) error {
 	}
 	n, err := p.c.WriteAt(ctx, p.path, b, off)
 	if off == 0 && p.size == 0 {
-		p.checked.Store(int64(n))
+		p.confirm(int64(n))
 	}
 	return err
+}
+
+// confirm notes how large the part is at least.
+func (p *remotePart) confirm(size int64) {
+	for {
+		old := p.seen.Load()
+		if old >= size || p.seen.CompareAndSwap(old, size) {
+			return
+		}
+	}
 }
 
 // Hash implements [Part]: the server computes it.
@@ -71,10 +81,11 @@ func (p *remotePart) Commit(ctx context.Context, size int64, a Attributes) error
 // noMode is a mode that no file has.
 const noMode = fs.ModeIrregular
 
-// check looks at the size, unless the only write has, and returns the mode if it
-// has come to know it.
+// check looks at the size, unless that was seen when a write was confirmed, and
+// returns the mode if it has come to know it. A part only grows, so the largest
+// size that was seen is what it had last.
 func (p *remotePart) check(ctx context.Context, size int64) (fs.FileMode, error) {
-	if size > 0 && p.checked.Load() == size {
+	if size > 0 && p.seen.Load() == size {
 		return noMode, nil
 	}
 	info, err := p.c.Stat(ctx, p.path)

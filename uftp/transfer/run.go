@@ -17,12 +17,18 @@ const (
 	maxStep = 8 << 20
 )
 
-// An upload's operations move pieces of at most uploadStep bytes, and up to
-// uploadMemory of them are on their way: the server confirms each, and they are sent
-// one behind another meanwhile.
+// moveMemory is how much memory the pieces of a job use, or minStep for each if that
+// is more.
+const moveMemory = 32 << 20
+
+// An upload's operations move pieces of at most uploadStep bytes, which are sent one
+// behind another until the server has confirmed them: of what is in memory up to
+// uploadMemory, of local files, which are read as they are sent, all that the window
+// holds. Bytes that take 80 ms to be confirmed, eight sessions at 50 MB/s each, need
+// a third of that, and as much again lets none wait for a slower one.
 const (
 	uploadStep   = 4 << 20
-	uploadMemory = window
+	uploadMemory = 2 * moveMemory
 )
 
 // lookAhead is how many files may be known and not begun.
@@ -33,6 +39,7 @@ const lookAhead = 10_000
 type runner struct {
 	Job
 	step    int64
+	window  int64 // of the parts
 	slots   *semaphore.Weighted
 	spare   *semaphore.Weighted // for further pieces of files whose copying has a slot
 	buffers sync.Pool
@@ -68,13 +75,14 @@ type doomed struct {
 func newRunner(job Job, cancel context.CancelCauseFunc) *runner {
 	r := &runner{
 		Job: job, cancel: cancel, slots: semaphore.NewWeighted(int64(job.Parallel)), queue: make(chan func(), lookAhead),
-		step: min(maxStep, max(minStep, window/2/int64(job.Parallel)&^(minStep-1))),
+		step:   min(maxStep, max(minStep, moveMemory/int64(job.Parallel)&^(minStep-1))),
+		window: windowOf(job.To),
 	}
 	spare := int64(0)
 	if _, remote := job.To.(Remote); remote {
 		r.step = min(uploadStep, r.step)
 		if job.Limit == 0 {
-			spare = max(0, uploadMemory/r.step-int64(job.Parallel))
+			spare = max(0, r.uploadAhead()/r.step-int64(job.Parallel))
 		}
 	}
 	r.spare = semaphore.NewWeighted(spare)
@@ -88,6 +96,14 @@ func newRunner(job Job, cancel context.CancelCauseFunc) *runner {
 		return &b
 	}
 	return r
+}
+
+// uploadAhead is how many bytes of a file to upload may be on their way.
+func (r *runner) uploadAhead() int64 {
+	if _, local := r.From.(Local); local {
+		return r.window
+	}
+	return uploadMemory
 }
 
 // done counts an item and tells the observer.
