@@ -1,7 +1,9 @@
 package uftp_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"syscall"
@@ -147,4 +149,43 @@ func TestPushedOperations(t *testing.T) {
 	s := uftptest.Start(t, uftptest.Config{})
 	s.Faults().SetLink(uftptest.Link{Delay: 2 * time.Millisecond})
 	testOperations(t, s, func(c *uftp.Config) { c.Dial = ethernet })
+}
+
+// TestPushedWrites has several upload large batches over sessions that they share
+// with others: the replies to pushes are in between, also when the bytes of one
+// cannot be had.
+func TestPushedWrites(t *testing.T) {
+	t.Parallel()
+	for _, sessions := range []int{1, 3} {
+		s, c := farAway(t, sessions)
+		data := pattern(1<<20, 51)
+		var wg sync.WaitGroup
+		for _, name := range []string{"a", "b", "c"} {
+			wg.Go(func() {
+				for i := range 5 {
+					broken := func([]byte, int64) error { return syscall.EIO }
+					if _, err := c.WriteFrom(t.Context(), name+"-big", []uftp.WriteSpan{{Len: int64(len(data))}}, broken); !errors.Is(err, syscall.EIO) {
+						t.Errorf("%s: a source that is broken: %v", name, err)
+					}
+					info, err := c.WriteFrom(t.Context(), name+"-big", []uftp.WriteSpan{{Len: int64(len(data))}}, from(data))
+					if err != nil || info.Size != int64(len(data)) {
+						t.Errorf("%s, %d: %+v, %v", name, i, info, err)
+					}
+					turn(t, c, name)
+				}
+			})
+		}
+		wg.Wait()
+		for _, name := range []string{"a", "b", "c"} {
+			if !bytes.Equal(local(t, s, name+"-big"), data) {
+				t.Errorf("%s: wrong bytes", name)
+			}
+		}
+		if st := c.Stats(); st.Retries != 0 || st.Logins > int64(sessions) {
+			t.Errorf("%d sessions: %+v", sessions, st)
+		}
+		if n, stores := s.Stats().Commands["RANG"], s.Stats().Commands["STOR"]; n < 2*stores {
+			t.Errorf("%d ranges for %d writes: no pushes", n, stores)
+		}
+	}
 }

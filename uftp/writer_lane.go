@@ -76,6 +76,7 @@ type store struct {
 	b      *batch
 	number uint64
 	last   bool // of its batch: there is a STAT behind it
+	pushes int  // how many lines answer the push behind that
 	stage  int  // how many replies have come
 }
 

@@ -86,9 +86,20 @@ func (l *writeLane) command(cmds []byte) []byte {
 	cmds = append(append(append(cmds, "STOR "...), l.file.wire...), "\r\n"...)
 	if b.next == len(b.parts) {
 		st.last, l.current = true, nil
-		cmds = appendStat(cmds, l.file.wire)
+		cmds = l.push(appendStat(cmds, l.file.wire), st)
 	}
 	return cmds
+}
+
+// push hastens the reply to the STAT behind a batch, when little is queued behind it:
+// then it is what somebody waits for.
+func (l *writeLane) push(cmds []byte, st *store) []byte {
+	if len(l.file.queue) >= len(l.file.lanes) {
+		return cmds
+	}
+	more, replies := l.s.ctl.push()
+	st.pushes = replies
+	return append(cmds, more...)
 }
 
 // stopped reports whether nothing more may be sent in this burst.
@@ -185,6 +196,7 @@ func (l *writeLane) answer(st *store, r reply) error {
 			l.spoil(st.number, err)
 		}
 		st.stage = answered
+		l.s.ctl.owed += st.pushes
 	}
 	if st.stage == answered {
 		l.told++
