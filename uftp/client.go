@@ -188,6 +188,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.dialer.limit.rate = cfg.RateLimit
 	c.pool = newPool(c.openSession, cfg.MaxSessions, cfg.IdleTimeout, cfg.Logger)
+	c.pool.far = c.dialer.far
 	c.engine = newEngine(c.pool, c.dialer, cfg.IOTimeout, cfg.Logger)
 	c.writer = newWriter(c.pool, c.dialer, cfg.IOTimeout)
 	return c, nil
@@ -199,6 +200,12 @@ func New(cfg Config) (*Client, error) {
 // whose sessions are all in use some seconds. A client need not be connected:
 // every operation does what is needed.
 func (c *Client) Connect(ctx context.Context) error {
+	_, err := c.Look(ctx)
+	return err
+}
+
+// connect is Connect without looking at anything else.
+func (c *Client) connect(ctx context.Context) error {
 	s, err := c.pool.acquire(ctx, c.cfg.Eager, busyPatience)
 	if err != nil {
 		return wrapError(opConnect, c.cfg.BaseDir, err)

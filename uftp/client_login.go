@@ -54,10 +54,10 @@ func (c *Client) openSession(ctx context.Context, data bool) (*session, error) {
 // is no base directory, or that the server went down just then: try again to
 // tell them apart.
 func (c *Client) logIn(ctx context.Context, l Login, data bool) (*session, error) {
-	s, err := c.dialer.login(ctx, l, data)
+	s, err := c.dialIn(ctx, l, data)
 	if errors.Is(err, errNoBase) {
 		var again error
-		if s, again = c.dialer.login(ctx, l, data); !errors.Is(again, ErrBusy) && !errors.Is(again, errPassword) {
+		if s, again = c.dialIn(ctx, l, data); !errors.Is(again, ErrBusy) && !errors.Is(again, errPassword) {
 			err = again
 		}
 	}

@@ -6,14 +6,18 @@ import (
 	"sync"
 )
 
+// opStat is the Op of errors of Stat.
+const opStat = "stat"
+
 // Stat returns the attributes of a file or directory; links are followed. One
-// round trip. Who waits for a session has the one who gets it ask for him, too.
+// round trip, or none beside that of a log-in if there is no session yet. Who waits
+// for a session has the one who gets it ask for him, too.
 func (c *Client) Stat(ctx context.Context, path string) (Info, error) {
 	p, err := cleanPath(path)
 	if err != nil {
-		return Info{}, wrapError("stat", path, err)
+		return Info{}, wrapError(opStat, path, err)
 	}
-	return c.answer(ctx, "stat", path, &question{path: p})
+	return c.answer(ctx, opStat, path, &question{path: p})
 }
 
 // answer waits for the answer to a question, which is part of an operation on path.
@@ -71,16 +75,20 @@ func (qs *questions) remove(q *question) {
 	}
 }
 
-// take returns own and what waits besides, to be asked now; nothing if own is
-// answered.
+// take returns own, if it is not nil and not answered, and what waits besides, to be
+// asked now; nothing if own is answered.
 func (qs *questions) take(own *question) []*question {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	if own.done {
-		return nil
+	var batch []*question
+	bytes, rest := 0, qs.waiting[:0]
+	if own != nil {
+		if own.done {
+			return nil
+		}
+		own.asked = true
+		batch, bytes = append(batch, own), len(own.path)
 	}
-	own.asked = true
-	batch, bytes, rest := []*question{own}, len(own.path), qs.waiting[:0]
 	for _, q := range qs.waiting {
 		switch bytes += len(q.path); {
 		case q == own:
@@ -126,18 +134,28 @@ func (qs *questions) result(q *question) (info Info, ok bool, answer error) {
 // ask asks a question on s, and those that wait.
 func (c *Client) ask(s *session, own *question) error {
 	batch := c.questions.take(own)
-	cmds := make([]string, 0, 2*len(batch))
-	for _, q := range batch {
-		cmds = append(cmds, q.commands()...)
-	}
 	if len(batch) == 0 {
 		return nil
 	}
-	replies, err := s.exchange(cmds...)
+	replies, err := s.exchange(batchCommands(batch)...)
 	if err != nil {
 		c.questions.back(batch[1:])
 		return err
 	}
+	return c.answers(s, batch, replies)
+}
+
+// batchCommands are those of all questions of a batch.
+func batchCommands(batch []*question) []string {
+	cmds := make([]string, 0, 2*len(batch))
+	for _, q := range batch {
+		cmds = append(cmds, q.commands()...)
+	}
+	return cmds
+}
+
+// answers takes the replies to a batch.
+func (c *Client) answers(s *session, batch []*question, replies []reply) error {
 	for i, q := range batch {
 		n := len(q.commands())
 		info, err := c.understand(s, q, replies[:n])

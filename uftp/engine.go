@@ -131,7 +131,7 @@ func (e *engine) enqueue(f *fetch, front bool) {
 		e.small = f.waits
 	}
 	if len(e.lanes) == 0 {
-		trip := e.dialer.trip.get()
+		trip := e.dialer.way()
 		e.tuner.wake(f.waits, e.mostLanes(trip), trip)
 		e.addLane()
 		return
@@ -297,7 +297,7 @@ func (e *engine) snapshot() ClientStats {
 func (e *engine) reach() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	trip := e.dialer.trip.get()
+	trip := e.dialer.way()
 	return e.tuner.reach(time.Now(), e.mostLanes(trip), trip)
 }
 

@@ -57,3 +57,36 @@ func Borrow(ctx context.Context, c *Client) error {
 	}
 	return err
 }
+
+// AwaitOpened returns when c opens no session.
+func AwaitOpened(tb testing.TB, c *Client) {
+	tb.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ; <-tick.C {
+		c.pool.mu.Lock()
+		n := c.pool.opening
+		c.pool.mu.Unlock()
+		switch {
+		case n == 0:
+			return
+		case time.Now().After(deadline):
+			tb.Fatalf("%d sessions are still being opened", n)
+		}
+	}
+}
+
+// Hello is how long c thinks that the way to the server is, by the log-ins.
+func Hello(c *Client) time.Duration { return c.dialer.hello.get() }
+
+// DataConnections counts those of all sessions.
+func DataConnections(c *Client) (n int) {
+	c.pool.mu.Lock()
+	defer c.pool.mu.Unlock()
+	for s := range c.pool.all {
+		if s.hasData() {
+			n++
+		}
+	}
+	return n
+}

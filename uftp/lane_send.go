@@ -148,7 +148,7 @@ func (e *engine) mostLanes(trip time.Duration) int {
 // measure says that n bytes came. Lanes that are no longer wanted stop waiting
 // for a session.
 func (l *lane) measure(n int) {
-	trip := l.dialer.trip.get()
+	trip := l.dialer.way()
 	l.tuner.arrived(n, l.moved, l.mostLanes(trip), l.active(), trip)
 	l.giveUp(l.wanted())
 }

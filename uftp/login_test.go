@@ -27,8 +27,8 @@ func TestLoginForData(t *testing.T) {
 	if n := s.Stats().DataConnections; n != 0 {
 		t.Errorf("%d data connections for a Stat", n)
 	}
-	if n := c.Stats().RoundTrips; n != 2 {
-		t.Errorf("%d round trips for a log-in and a Stat, want 2", n)
+	if n := c.Stats().RoundTrips; n != 1 {
+		t.Errorf("%d round trips for a log-in and a Stat, want 1", n)
 	}
 	c = open(t, s)
 	p := make([]byte, len(data))

@@ -38,10 +38,13 @@ type pool struct {
 	pressed func() // called, with the mutex held, when they become more; or nil
 	// coming says how many sessions that are lent will be back in no time; or nil.
 	coming func() int
+	// far says that the server is, so that opening a session takes long; or nil.
+	far func() bool
 
 	// The following are changed with the mutex held.
 	limit atomic.Int32 // what the server allows, as far as we know; at most max
 	plain atomic.Int64 // when one who does not move much wanted a session last, in nanoseconds
+	whole atomic.Bool  // until those who move much are done, nobody else will want one; see expect
 
 	mu        sync.Mutex
 	idle      []*session            // used last at the end
@@ -50,6 +53,7 @@ type pool struct {
 	waiting   []*borrower
 	bulk      int         // sessions lent to those who move much
 	opening   int         // goroutines that open sessions
+	expected  int         // sessions there should be when those who move much come; 0 if nobody knows
 	turn      time.Time   // of the next one that opens one, but for openBurst
 	spare     bool        // one session, which questions cost its data connection: two would not get in each other's way
 	refused   bool        // the last one was not opened for the server's limit: ask for one at a time
@@ -127,7 +131,7 @@ func (p *pool) sessions() int { return int(p.limit.Load()) }
 // most is how many sessions may be lent to those who move much.
 func (p *pool) most() int {
 	most := p.sessions()
-	if time.Since(p.wantedAt()) < plainTime {
+	if !p.whole.Load() && time.Since(p.wantedAt()) < plainTime {
 		most--
 	}
 	return max(1, most)
@@ -240,6 +244,9 @@ func (p *pool) release(s *session) {
 	if s.bulk {
 		p.bulk--
 		s.bulk = false
+		if p.bulk == 0 {
+			p.whole.Store(false)
+		}
 	}
 	gone := p.closed || s.isClosed()
 	if gone {

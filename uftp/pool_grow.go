@@ -61,10 +61,33 @@ func (p *pool) shortLocked() int {
 	if n > 0 && limit > len(p.all) {
 		n -= p.comingLocked()
 	}
+	n = max(n, p.expected-len(p.all))
 	if p.refused {
 		n = min(n, 1)
 	}
 	return min(n, limit-len(p.all), maxOpening)
+}
+
+// expect says that somebody will soon keep n sessions busy, and that nobody else will
+// want one until he is done. Where the server is far away they are opened behind the
+// first one; he who comes is given what there is by then, and waits for the rest.
+func (p *pool) expect(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.whole.Store(true)
+	p.expected = n
+	p.foreseeLocked()
+	p.growLocked()
+}
+
+// foreseeLocked forgets what is expected when it is there, or will be soon enough.
+func (p *pool) foreseeLocked() {
+	if len(p.all) >= p.expected || len(p.all) > 0 && (p.far == nil || !p.far()) {
+		p.expected = 0
+	}
 }
 
 // comingLocked is how many sessions will be back in no time. Should they not, we
@@ -119,7 +142,7 @@ func (p *pool) grow() {
 	defer p.mu.Unlock()
 	defer func() { p.opening--; p.pressLocked() }()
 	for failures := 0; p.opening <= p.shortLocked(); failures++ {
-		data := slices.ContainsFunc(p.waiting, func(b *borrower) bool { return b.data })
+		data := p.expected > 0 || slices.ContainsFunc(p.waiting, func(b *borrower) bool { return b.data })
 		wait := p.turnLocked(time.Now())
 		p.mu.Unlock()
 		_ = pause(p.ctx, wait) // the end of ctx ends open too
@@ -160,6 +183,7 @@ func (p *pool) openedLocked(s *session) {
 	p.refused = p.refused && time.Now().Before(p.growAfter) // asked for before it was
 	p.all[s] = struct{}{}
 	p.setLimit(max(int(p.limit.Load()), len(p.all)))
+	p.foreseeLocked()
 	p.lendLocked(s)
 	p.growLocked() // there may be several at a time now
 	p.log.Debug("session opened", "sessions", len(p.all))
@@ -169,7 +193,7 @@ func (p *pool) setLimit(n int) { p.limit.Store(int32(n)) } //nolint:gosec // a f
 
 // failedLocked notes that no session could be opened.
 func (p *pool) failedLocked(err error) {
-	p.last, p.spare = err, false
+	p.last, p.spare, p.expected = err, false, 0
 	if len(p.all) > 0 {
 		p.growAfter = time.Now().Add(growAgain)
 		switch {

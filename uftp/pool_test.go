@@ -372,3 +372,89 @@ func TestPoolReserves(t *testing.T) {
 		}
 	})
 }
+
+// TestPoolExpects opens what is expected, where the server is far away, and keeps none
+// of it for others until those who move much are done.
+func TestPoolExpects(t *testing.T) {
+	for name, far := range map[string]bool{"far": true, "near": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := poolOf(t, 4, always(nil))
+				p.far = func() bool { return far }
+				p.expect(3)
+				_ = pause(t.Context(), time.Second)
+				if !p.empty() {
+					t.Error("opened for nobody")
+				}
+				s, err := p.acquire(t.Context(), false, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.release(s)
+				_ = pause(t.Context(), plainTime/2)
+				if total, _, _ := p.snapshot(); far && total != 3 || !far && total != 1 {
+					t.Errorf("%d sessions", total)
+				}
+				begin := time.Now()
+				var lent []*session
+				for i := range 4 {
+					s, err := p.acquireBulk(t.Context(), i > 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					lent = append(lent, s)
+				}
+				if d := time.Since(begin); d > 10*time.Millisecond {
+					t.Errorf("the last one was lent after %v", d)
+				}
+				_ = pause(t.Context(), plainTime)
+				wanted := time.Now()
+				go func() {
+					_ = pause(t.Context(), time.Second)
+					for _, s := range lent {
+						p.release(s)
+					}
+				}()
+				if s, err = p.acquire(t.Context(), false, 0); err != nil {
+					t.Fatal(err)
+				}
+				p.release(s)
+				for i := range 4 { // one is kept again
+					if s, err = p.acquireBulk(t.Context(), i > 0); err != nil {
+						t.Fatal(err)
+					}
+					defer p.release(s)
+				}
+				if d := time.Since(wanted); d < plainTime {
+					t.Errorf("all were lent after %v", d)
+				}
+			})
+		})
+	}
+}
+
+// TestPoolExpectsTooMuch asks once for more than the server allows.
+func TestPoolExpectsTooMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		p := poolOf(t, 8, func(n int) error {
+			asked.Add(1)
+			if n > 2 {
+				return ErrBusy
+			}
+			return nil
+		})
+		p.far = func() bool { return true }
+		p.expect(8)
+		s, err := p.acquire(t.Context(), false, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = pause(t.Context(), growAgain/2)
+		p.release(s)
+		_ = pause(t.Context(), 2*growAgain)
+		if total, _, _ := p.snapshot(); total != 2 || asked.Load() > 8 {
+			t.Errorf("%d sessions, asked for %d times", total, asked.Load())
+		}
+	})
+}

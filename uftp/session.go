@@ -30,9 +30,24 @@ type dialer struct {
 	trips     atomic.Int64
 	noPush    atomic.Bool // see pusher
 	trip      shortest    // round trip, which is what the way to the server takes
+	hello     shortest    // half of what connecting and the greeting took, about a round trip
+	hurry     atomic.Bool // see way
 	received  atomic.Int64
 	sent      atomic.Int64
 }
+
+// way is how long the way to the server and back is, 0 if that is not known. Before
+// anything was asked the log-in tells those who cannot wait to know: where the machine
+// is busy that may take a near server for a far one.
+func (d *dialer) way() time.Duration {
+	if trip := d.trip.get(); trip > 0 || !d.hurry.Load() {
+		return trip
+	}
+	return d.hello.get()
+}
+
+// far reports whether the server is far away, as far as is known.
+func (d *dialer) far() bool { return d.way() >= longWay }
 
 // session is one login at UFTPD: a control connection and at most one data
 // connection, which is kept over transfers.
@@ -47,6 +62,7 @@ type session struct {
 	host      string          // address of the control connection's far end
 	keepAlive bool            // the server keeps data connections
 	codec     *codec          // of data connections that are not plain, which it does not keep
+	dialed    time.Time       // when it was connected to
 	rfcRang   bool            // the server says that the end of a RANG is part of it
 
 	idleSince    time.Time    // owned by the pool

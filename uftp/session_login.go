@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/jlaffaye/ftp"
 )
@@ -17,25 +18,26 @@ var errNoBase = fmt.Errorf("%w: the base directory is missing on the server or n
 
 // login opens a session, with a data connection if data is set and there can be
 // one: that is no reason to fail. The context bounds this call, not the session's
-// life.
-func (d *dialer) login(ctx context.Context, l Login, data bool) (*session, error) {
+// life. What q asks is answered when the session is there.
+func (d *dialer) login(ctx context.Context, l Login, data bool, q inquiry) (*session, error) {
+	begin := time.Now()
 	conn, err := d.dialAny(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{dialer: d, ctl: newControl(conn, d.timeout, &d.trips), codec: d.coding.newCodec(l.key)}
+	s := &session{dialer: d, dialed: begin, ctl: newControl(conn, d.timeout, &d.trips), codec: d.coding.newCodec(l.key)}
 	s.ctl.progress = &s.progress
 	s.life, s.end = context.WithCancel(context.Background())
 	data = data && s.codec == nil
 	greeted := false
 	err = s.run(ctx, func() (err error) {
-		greeted, err = s.greet(l.Password, data)
+		greeted, err = s.greet(l.Password, data, q)
 		return err
 	})
 	if err != nil {
 		s.close()
 		if greeted && ctx.Err() == nil {
-			return d.login(ctx, l, false)
+			return d.login(ctx, l, false, inquiry{})
 		}
 		return nil, err
 	}
@@ -65,7 +67,7 @@ func (d *dialer) dialAny(ctx context.Context, l Login) (net.Conn, error) {
 // wait for the server's greeting: the server takes its commands one after another
 // from what has come, and a server that refuses the login ends the connection. It
 // reports whether all but the data connection is there.
-func (s *session) greet(password Secret, data bool) (greeted bool, err error) {
+func (s *session) greet(password Secret, data bool, q inquiry) (greeted bool, err error) {
 	tcp, ok := s.ctl.RemoteAddr().(*net.TCPAddr)
 	if !ok { // the library would panic
 		return false, fmt.Errorf("%w: not a TCP connection", errors.ErrUnsupported)
@@ -78,6 +80,7 @@ func (s *session) greet(password Secret, data bool) (greeted bool, err error) {
 		"USER anonymous", "PASS " + password.Reveal(), "TYPE I", "FEAT",
 		"KEEP-ALIVE " + strconv.FormatBool(s.codec == nil), "OPTS SENDFILE_ENABLED true", "STAT F .",
 	}
+	cmds = append(cmds, q.cmds...) // before the server waits for a data connection, which some end
 	passive := s.passive.Load()
 	if data {
 		defer s.setPhase(s.setPhase(opening))
@@ -92,10 +95,14 @@ func (s *session) greet(password Secret, data bool) (greeted bool, err error) {
 	if err != nil {
 		return false, fromLibrary(err)
 	}
+	s.hello.note(time.Since(s.dialed) / 2)
 	if err := s.admitted(); err != nil {
 		return false, err
 	}
-	if err := s.settings(); err != nil || !data {
+	if err := s.settings(); err != nil {
+		return false, err
+	}
+	if err := s.inquired(q); err != nil || !data {
 		return false, err
 	}
 	_, err = s.connectData(passive)
@@ -126,6 +133,21 @@ func (s *session) admitted() error {
 		return errNoBase
 	}
 	return nil
+}
+
+// inquired reads the replies to an inquiry.
+func (s *session) inquired(q inquiry) error {
+	if len(q.cmds) == 0 {
+		return nil
+	}
+	replies := make([]reply, len(q.cmds))
+	for i := range replies {
+		var err error
+		if replies[i], err = s.ctl.readReply(); err != nil {
+			return err
+		}
+	}
+	return q.take(s, replies)
 }
 
 // settings reads the replies to what greet sends after the password.

@@ -197,11 +197,11 @@ func (w *writer) enqueue(b *batch) {
 }
 
 // trip is how long a confirmation takes.
-func (w *writer) trip() time.Duration { return confirmTrips * w.dialer.trip.get() }
+func (w *writer) trip() time.Duration { return confirmTrips * w.dialer.way() }
 
 // paying is how many lanes pay, of all files together, as far as is known.
 func (w *writer) paying() int {
-	if w.dialer.trip.get() >= longWay {
+	if w.dialer.way() >= longWay {
 		return max(farWrites, w.tuner.lanes)
 	}
 	return max(1, w.tuner.lanes)
@@ -209,7 +209,7 @@ func (w *writer) paying() int {
 
 // window is how many bytes may be on their way in a lane.
 func (w *writer) window() int {
-	if w.dialer.trip.get() >= longWay {
+	if w.dialer.way() >= longWay {
 		return max(mostFirst, w.tuner.window)
 	}
 	return w.tuner.window

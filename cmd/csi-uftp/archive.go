@@ -25,7 +25,7 @@ func (a *app) cpArchive(ctx context.Context, args []string, f *copyFlags) error 
 	}
 	return a.withSides(ctx, args, f, func(ctx context.Context, from, to side) error {
 		r, up := to.tree.(transfer.Remote)
-		c, _ := r.Client.(*uftp.Client)
+		c := clientOf(r)
 		if _, here := from.tree.(transfer.Local); !here || !up {
 			return usageErrorf("--archive uploads a directory of this machine")
 		}

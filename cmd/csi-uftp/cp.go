@@ -30,7 +30,7 @@ type copyFlags struct {
 	recursive, resume, noClobber bool // cp
 	byteRange, limit             string
 	inPlace, archive             bool
-	delete                       bool // sync
+	sync, delete                 bool // sync
 	hash                         string
 }
 
@@ -103,7 +103,7 @@ everybody. An upload that fails may leave a part of the file there.`,
 }
 
 func newSync(a *app) *cobra.Command {
-	f := copyFlags{recursive: true, preserve: true, noGlob: true}
+	f := copyFlags{sync: true, recursive: true, preserve: true, noGlob: true}
 	cmd := &cobra.Command{
 		Use:   "sync SOURCE TARGET",
 		Short: "Make one directory or file like another, copying what has changed",
@@ -132,6 +132,8 @@ Try --dry-run first.`,
 type side struct {
 	tree  transfer.Tree
 	names []string // of the operands
+	// stat is that of the tree, but asks nothing that is known.
+	stat func(ctx context.Context, name string) (uftp.Info, error)
 }
 
 // withSides runs f with both sides of a copy, of which at least one is remote.
@@ -160,11 +162,13 @@ func (a *app) withSides(ctx context.Context, args []string, f *copyFlags, run fu
 	case sources[0].remote && target.remote && sources[0].sameServer(target):
 		u := use{write: true, sessions: f.parallel, glob: !f.noGlob}
 		return a.withRemotes(ctx, places, &f.remoteFlags, u, func(ctx context.Context, r *remote) error {
-			return run(ctx, side{r.tree(), r.names[:last]}, side{r.tree(), r.names[last:]})
+			return run(ctx, r.side(r.names[:last]), r.side(r.names[last:]))
 		})
 	}
 	return a.withSide(ctx, sources, f, use{sessions: f.parallel, glob: !f.noGlob}, func(ctx context.Context, from side) error {
-		return a.withSide(ctx, []place{target}, f, use{write: true, sessions: f.parallel}, func(ctx context.Context, to side) error {
+		u := use{write: true, sessions: f.parallel}
+		u.inside, u.bytes = f.ahead(ctx, from)
+		return a.withSide(ctx, []place{target}, f, u, func(ctx context.Context, to side) error {
 			return run(ctx, from, to)
 		})
 	})
@@ -176,13 +180,33 @@ func (a *app) withSide(ctx context.Context, places []place, f *copyFlags, u use,
 		return run(ctx, localSide(places))
 	}
 	return a.withRemotes(ctx, places, &f.remoteFlags, u, func(ctx context.Context, r *remote) error {
-		return run(ctx, side{r.tree(), r.names})
+		return run(ctx, r.side(r.names))
 	})
+}
+
+// ahead says what is uploaded, as far as can be told before anything is known of the
+// target: what the copies may be called there, and how many bytes there are.
+func (f *copyFlags) ahead(ctx context.Context, from side) (names []string, bytes int64) {
+	if _, here := from.tree.(transfer.Local); !here {
+		return nil, 0
+	}
+	// Not all of it may be moved, or other things asked for meanwhile.
+	uncertain := f.sync || f.resume || f.noClobber || f.dryRun || f.limit != "" || f.byteRange != ""
+	for _, name := range from.names {
+		names = append(names, path.Base(filepath.ToSlash(name)))
+		info, err := from.tree.Stat(ctx, name)
+		uncertain = uncertain || err != nil || !info.Mode.IsRegular()
+		bytes += info.Size
+	}
+	if uncertain {
+		bytes = 0
+	}
+	return names, bytes
 }
 
 // localSide makes names of local paths, relative to the root.
 func localSide(places []place) side {
-	s := side{tree: transfer.Local{}}
+	s := side{tree: transfer.Local{}, stat: transfer.Local{}.Stat}
 	for _, p := range places {
 		s.names = append(s.names, p.local)
 	}
@@ -286,7 +310,7 @@ func (f *copyFlags) pairs(ctx context.Context, from, to side, target string) ([]
 		names = append(names, found...)
 	}
 	dir := to.names[0]
-	info, err := to.tree.Stat(ctx, dir)
+	info, err := to.stat(ctx, dir)
 	isDir := err == nil && info.IsDir()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

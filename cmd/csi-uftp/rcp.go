@@ -46,7 +46,7 @@ func (a *app) rcp(ctx context.Context, args []string, f *copyFlags, send bool) e
 	}
 	return a.withRemotes(ctx, places[:last], &f.remoteFlags, use{glob: true, sessions: 2}, func(ctx context.Context, from *remote) error {
 		return a.withRemotes(ctx, places[last:], &f.remoteFlags, use{write: true, sessions: 2}, func(ctx context.Context, to *remote) error {
-			pairs, err := f.pairs(ctx, side{from.tree(), from.names}, side{to.tree(), to.names}, args[last])
+			pairs, err := f.pairs(ctx, from.side(from.names), to.side(to.names), args[last])
 			if err != nil {
 				return err
 			}

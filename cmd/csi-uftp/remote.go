@@ -20,6 +20,7 @@ type remote struct {
 	base  string   // that directory
 	names []string // the operands, relative to it
 	label string   // the server's name for people
+	known *known
 }
 
 // tree is the base directory as a place to copy from and to.
@@ -28,7 +29,17 @@ func (r *remote) tree() transfer.Remote {
 	if r.base != "" && !strings.HasSuffix(r.base, "/") {
 		prefix += "/"
 	}
-	return transfer.Remote{Client: r.Client, Prefix: prefix}
+	return transfer.Remote{Client: knowing{r.Client, r.known}, Prefix: prefix}
+}
+
+// side is the remote as one side of a copy, with some of its operands.
+func (r *remote) side(names []string) side {
+	return side{r.tree(), names, func(ctx context.Context, name string) (uftp.Info, error) {
+		if l, ok := r.known.peek(name); ok {
+			return l.Info, l.Err
+		}
+		return r.Stat(ctx, name)
+	}}
 }
 
 // use says what a command will do with a server.
@@ -37,7 +48,13 @@ type use struct {
 	sessions int  // 0 is one
 	glob     bool // operands may be patterns
 	list     bool // nothing is transferred
+
+	inside []string // what may come to be in the first operand, or to have its name
+	bytes  int64    // how much of it, if nothing else will be asked for; 0 is not known
 }
+
+// moves reports whether files are transferred.
+func (u use) moves() bool { return u.sessions > 0 && !u.list }
 
 // withRemotes runs f with a client for operands on one server.
 func (a *app) withRemotes(ctx context.Context, places []place, flags *remoteFlags, u use,
@@ -63,13 +80,13 @@ func (a *app) withRemotes(ctx context.Context, places []place, flags *remoteFlag
 		return err
 	}
 	cfg := clientConfig(t)
-	cfg.Logger, cfg.ReadOnly, cfg.MaxSessions, cfg.Eager = logger, !u.write, max(1, u.sessions), u.sessions > 0 && !u.list
-	c, at, err := connect(ctx, cfg, starts(t.spec.AuthURL, paths, base, names))
+	cfg.Logger, cfg.ReadOnly, cfg.MaxSessions, cfg.Eager = logger, !u.write, max(1, u.sessions), u.moves()
+	c, at, err := connect(ctx, cfg, starts(t.spec.AuthURL, paths, base, names), u)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	return f(ctx, &remote{Client: c, base: at.base, names: at.names, label: path.Base(t.spec.AuthURL)})
+	return f(ctx, &remote{Client: c, base: at.base, names: at.names, label: path.Base(t.spec.AuthURL), known: at.known})
 }
 
 // start is where a session may begin: its base directory, the operands relative
@@ -78,6 +95,7 @@ type start struct {
 	base       string
 	names      []string
 	sharedFile string
+	known      *known // of the operands, once connected
 }
 
 // starts are the places to try. For what others share there are several: whether
@@ -95,7 +113,7 @@ func starts(authURL string, paths []string, base string, names []string) []start
 }
 
 // connect returns a client at the first place that is there.
-func connect(ctx context.Context, cfg uftp.Config, places []start) (*uftp.Client, start, error) {
+func connect(ctx context.Context, cfg uftp.Config, places []start, u use) (*uftp.Client, start, error) {
 	var first error
 	for _, at := range places {
 		cfg.BaseDir, cfg.SharedFile = at.base, at.sharedFile
@@ -103,7 +121,8 @@ func connect(ctx context.Context, cfg uftp.Config, places []start) (*uftp.Client
 		if err != nil {
 			return nil, start{}, err
 		}
-		if err = c.Connect(ctx); err == nil {
+		c.Expect(u.bytes)
+		if at.known, err = look(ctx, c, u.looks(at.names)); err == nil {
 			return c, at, nil
 		}
 		err = errors.Join(err, c.Close())

@@ -65,12 +65,10 @@ type delta struct {
 // client is the server side; up says that it is the target that is remote.
 func (d delta) client() (c *uftp.Client, up bool) {
 	if r, ok := d.to.(transfer.Remote); ok {
-		c, _ = r.Client.(*uftp.Client)
-		return c, true
+		return clientOf(r), true
 	}
 	r, _ := d.from.(transfer.Remote)
-	c, _ = r.Client.(*uftp.Client)
-	return c, false
+	return clientOf(r), false
 }
 
 // possible reports whether one side is here and the other on a server.

@@ -131,7 +131,7 @@ func (r *runner) copy(ctx context.Context, p Pair, item Item, existing *uftp.Inf
 }
 
 // resumable reports whether a part of a file is worth keeping.
-func (r *runner) resumable(info uftp.Info) bool { return !r.NoResume && info.Size > r.window }
+func (r *runner) resumable(info uftp.Info) bool { return !r.NoResume && info.Size > window }
 
 // begin opens the part, and returns how much of it is there already.
 func (r *runner) begin(ctx context.Context, p Pair, info uftp.Info) (Part, int64, error) {
@@ -147,7 +147,7 @@ func (r *runner) begin(ctx context.Context, p Pair, info uftp.Info) (Part, int64
 		if err != nil {
 			return nil, 0, err
 		}
-		return part, r.trusted(part.Size()), nil
+		return part, trusted(part.Size()), nil
 	}
 	// Not ours, or ours and damaged.
 	if err := part.Close(ctx, false); err != nil {
@@ -162,7 +162,7 @@ func (r *runner) move(ctx context.Context, src Source, part Part, item Item, sta
 	if item.Info.Size == 0 {
 		return part.WriteAt(ctx, nil, 0)
 	}
-	w := &worker{runner: r, pieces: newRanges(start, item.Info.Size, r.step, r.window), src: src, part: part, item: item}
+	w := &worker{runner: r, pieces: newRanges(start, item.Info.Size, r.step), src: src, part: part, item: item}
 	if _, local := r.From.(Local); local {
 		w.taker, _ = part.(taker)
 	}

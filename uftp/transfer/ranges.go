@@ -8,7 +8,7 @@ import (
 // ranges hands out the pieces of one file, in order, never further than window
 // ahead of the first piece that is not done. It is safe for concurrent use.
 type ranges struct {
-	size, step, window int64
+	size, step int64
 
 	mu    sync.Mutex
 	moved *sync.Cond
@@ -18,8 +18,8 @@ type ranges struct {
 	err   error          // nothing is handed out any more
 }
 
-func newRanges(from, size, step, window int64) *ranges {
-	r := &ranges{size: size, step: step, window: window, next: from, done: from, ahead: make(map[int64]bool)}
+func newRanges(from, size, step int64) *ranges {
+	r := &ranges{size: size, step: step, next: from, done: from, ahead: make(map[int64]bool)}
 	r.moved = sync.NewCond(&r.mu)
 	return r
 }
@@ -31,7 +31,7 @@ func (r *ranges) take(ctx context.Context) (off, n int64, err error) {
 	defer stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.err == nil && r.next < r.size && r.next+r.step > r.done+r.window {
+	for r.err == nil && r.next < r.size && r.next+r.step > r.done+window {
 		r.moved.Wait()
 	}
 	if r.err != nil {
@@ -47,7 +47,7 @@ func (r *ranges) take(ctx context.Context) (off, n int64, err error) {
 func (r *ranges) more() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.err == nil && r.next < r.size && r.next+r.step <= r.done+r.window
+	return r.err == nil && r.next < r.size && r.next+r.step <= r.done+window
 }
 
 // finish notes that the piece at off is done.

@@ -116,7 +116,9 @@ func (r Remote) Create(ctx context.Context, name, part string, resume bool) (Par
 	if !resume {
 		return p, nil
 	}
-	info, err := r.Client.Stat(ctx, p.path)
+	// Reading nothing tells the size; Stat, of what is not there, costs the session its
+	// data connection.
+	_, info, err := r.Client.Fetch(ctx, uftp.Read{Path: p.path})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:

@@ -24,8 +24,7 @@ const moveMemory = 32 << 20
 // An upload's operations move pieces of at most uploadStep bytes, which are sent one
 // behind another until the server has confirmed them: of what is in memory up to
 // uploadMemory, of local files, which are read as they are sent, all that the window
-// holds. Bytes that take 80 ms to be confirmed, eight sessions at 50 MB/s each, need
-// a third of that, and as much again lets none wait for a slower one.
+// holds.
 const (
 	uploadStep   = 4 << 20
 	uploadMemory = 2 * moveMemory
@@ -39,7 +38,6 @@ const lookAhead = 10_000
 type runner struct {
 	Job
 	step    int64
-	window  int64 // of the parts
 	slots   *semaphore.Weighted
 	spare   *semaphore.Weighted // for further pieces of files whose copying has a slot
 	buffers sync.Pool
@@ -75,8 +73,7 @@ type doomed struct {
 func newRunner(job Job, cancel context.CancelCauseFunc) *runner {
 	r := &runner{
 		Job: job, cancel: cancel, slots: semaphore.NewWeighted(int64(job.Parallel)), queue: make(chan func(), lookAhead),
-		step:   min(maxStep, max(minStep, moveMemory/int64(job.Parallel)&^(minStep-1))),
-		window: windowOf(job.To),
+		step: min(maxStep, max(minStep, moveMemory/int64(job.Parallel)&^(minStep-1))),
 	}
 	spare := int64(0)
 	if _, remote := job.To.(Remote); remote {
@@ -101,7 +98,7 @@ func newRunner(job Job, cancel context.CancelCauseFunc) *runner {
 // uploadAhead is how many bytes of a file to upload may be on their way.
 func (r *runner) uploadAhead() int64 {
 	if _, local := r.From.(Local); local {
-		return r.window
+		return window
 	}
 	return uploadMemory
 }

@@ -234,16 +234,17 @@ func TestOneBadFile(t *testing.T) {
 // TestResume interrupts a transfer and does it again: only what was not surely
 // there is moved again.
 func TestResume(t *testing.T) {
-	for direction, window := range map[string]int64{"download": 64 << 20, "upload": 128 << 20} {
+	const size = 164 << 20
+	const window = 128 << 20
+	for _, direction := range []string{"download", "upload"} {
 		t.Run(direction, func(t *testing.T) {
-			size := window + 36<<20
 			s := uftptest.Start(t, uftptest.Config{})
 			dir := t.TempDir()
 			job := transfer.Job{
 				From: transfer.Remote{Client: open(t, s)}, To: transfer.Local{Root: dir},
 				Pairs: []transfer.Pair{{From: "f", To: "f"}}, Parallel: 3, Verify: "SHA-256",
 			}
-			data := pattern(int(size), 7)
+			data := pattern(size, 7)
 			target := filepath.Join(dir, "f")
 			if direction == "upload" {
 				job.From, job.To = job.To, job.From

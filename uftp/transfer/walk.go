@@ -23,6 +23,7 @@ func (r *runner) pair(ctx context.Context, p Pair) {
 		r.done(ctx, item, bare(err))
 		return
 	}
+	r.expect(info)
 	var existing *uftp.Info
 	there, err := r.To.Stat(ctx, p.To)
 	switch {
@@ -34,6 +35,28 @@ func (r *runner) pair(ctx context.Context, p Pair) {
 	}
 	look := r.look(ctx, p, info, existing)
 	r.entry(ctx, p, info, existing, look)
+}
+
+// expecter is a [Client] that likes to know that it will be busy. See
+// [uftp.Client.Expect].
+type expecter interface{ Expect(n int64) }
+
+// expect tells clients of a file that is all there is to copy.
+func (r *runner) expect(info uftp.Info) {
+	if len(r.Pairs) != 1 || !info.Mode.IsRegular() || r.Existing != Replace || r.DryRun || r.Limit != 0 {
+		return
+	}
+	n := info.Size
+	if r.Range != nil {
+		n = min(n-r.Range.Offset, r.Range.Length)
+	}
+	for _, t := range []Tree{r.From, r.To} {
+		if remote, ok := t.(Remote); ok {
+			if c, ok := remote.Client.(expecter); ok {
+				c.Expect(n)
+			}
+		}
+	}
 }
 
 // look begins to list a directory that will be copied, and the one that it will
