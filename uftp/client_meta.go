@@ -89,7 +89,5 @@ func (c *Client) Rename(ctx context.Context, from, to string) error {
 		_, err := s.stat(t)
 		return absent(err, true, false)
 	}}
-	return c.do(ctx, op, func(s *session) error {
-		return s.library(func(l *ftp.ServerConn) error { return l.Rename(wirePath(f), wirePath(t)) })
-	})
+	return c.do(ctx, op, func(s *session) error { return s.rename(f, t) })
 }

@@ -322,6 +322,7 @@ func (s *session) nameGroup(group []*putItem) error {
 		if len(named) == 0 {
 			return nil
 		}
+		s.renamed = true
 		replies, err := s.exchange(cmds...)
 		if err != nil {
 			return err

@@ -63,6 +63,7 @@ type session struct {
 	keepAlive bool            // the server keeps data connections
 	codec     *codec          // of data connections that are not plain, which it does not keep
 	dialed    time.Time       // when it was connected to
+	renamed   bool            // something was, or was to be; see rename
 	rfcRang   bool            // the server says that the end of a RANG is part of it
 
 	idleSince    time.Time    // owned by the pool

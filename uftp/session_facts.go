@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"github.com/jlaffaye/ftp"
 )
 
 // uftpd splits the arguments of MFF and MFMT at blanks and fails on a path with
@@ -67,9 +69,26 @@ func (s *session) within(dir string, f func() error) error {
 	return err
 }
 
+// rename gives a file another name. The server remembers what it was to rename, also
+// when that is done: were RNFR refused, an RNTO in the same packet would rename the
+// file of the last one, or what has its name by then. So only the first one of a
+// session goes in one packet.
+func (s *session) rename(from, to string) error {
+	if s.renamed {
+		return s.library(func(l *ftp.ServerConn) error { return l.Rename(wirePath(from), wirePath(to)) })
+	}
+	s.renamed = true
+	r, err := s.exchange("RNFR "+wirePath(from), "RNTO "+wirePath(to))
+	if err != nil {
+		return err
+	}
+	return firstRefusal(r, 350, 2)
+}
+
 // setRenamed runs the command on the file while it is called tmp.
 func (s *session) setRenamed(path, tmp string, cmd func(wire string) string) error {
 	w, wt := wirePath(path), wirePath(tmp)
+	s.renamed = true
 	r, err := s.exchange("RNFR "+w, "RNTO "+wt, cmd(wt), "RNFR "+wt, "RNTO "+w)
 	if err != nil {
 		return err
@@ -105,6 +124,7 @@ func (s *session) putBack(path, tmp string) error {
 	if _, err := s.stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err // somebody made a new one: keep both
 	}
+	s.renamed = true
 	r, err := s.exchange("RNFR "+wirePath(tmp), "RNTO "+wirePath(path))
 	if err != nil {
 		return err
