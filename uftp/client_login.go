@@ -25,6 +25,9 @@ const (
 	// service again: it may know another one. Each password occupies one of the
 	// user's sessions at the server, so we do not ask lightly.
 	maxMisses = 3
+	// maxUnknown is how many passwords in a row a server may not know that has let us
+	// in before: one that restarts forgets those that nobody has used yet.
+	maxUnknown = 6
 )
 
 // openSession is the pool's way to a new session, with a data connection if that
@@ -32,22 +35,28 @@ const (
 // none or it has died. The pool makes several calls at a time while it holds a
 // session.
 func (c *Client) openSession(ctx context.Context, data bool) (*session, error) {
-	l, fresh, err := c.password(ctx)
-	if err != nil {
-		return nil, err
+	for n := 1; ; n++ {
+		l, fresh, err := c.password(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s, err := c.logIn(ctx, l, data)
+		switch {
+		case !errors.Is(err, errPassword), fresh && !c.known(), n == maxUnknown:
+			return s, err
+		case c.cfg.Login != nil:
+			return nil, fmt.Errorf("%w, and this client has no credentials to get another", errPassword)
+		}
+		c.forget(l)
 	}
-	s, err := c.logIn(ctx, l, data)
-	if !errors.Is(err, errPassword) || fresh {
-		return s, err
-	}
-	if c.cfg.Login != nil {
-		return nil, fmt.Errorf("%w, and this client has no credentials to get another", errPassword)
-	}
-	c.forget(l)
-	if l, _, err = c.password(ctx); err != nil {
-		return nil, err
-	}
-	return c.logIn(ctx, l, data)
+}
+
+// known reports whether the server has let us in with a password of the auth
+// service.
+func (c *Client) known() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.logins > 0
 }
 
 // logIn opens a session. A session that ends right after login means that there
