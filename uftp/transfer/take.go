@@ -49,9 +49,15 @@ func (u remoteUpdate) take(ctx context.Context, off, n int64, give func(p []byte
 	return err
 }
 
-// take implements taker, for a part that does.
-func (s shifted) take(ctx context.Context, off, n int64, give func(p []byte, off int64) error) error {
-	return s.Part.(taker).take(ctx, s.off+off, n, func(p []byte, at int64) error { return give(p, at-s.off) })
+// shiftedTaker is a shifted part that is a taker.
+type shiftedTaker struct {
+	shifted
+	to taker
+}
+
+// take implements taker.
+func (s shiftedTaker) take(ctx context.Context, off, n int64, give func(p []byte, off int64) error) error {
+	return s.to.take(ctx, s.off+off, n, func(p []byte, at int64) error { return give(p, at-s.off) })
 }
 
 // foresee implements foreseer.

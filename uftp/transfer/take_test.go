@@ -58,3 +58,39 @@ func TestSourceShrinks(t *testing.T) {
 		t.Errorf("left behind: %v", got)
 	}
 }
+
+// TestRangeInPlace writes a range into a file that is there, on a server, whose part
+// asks for bytes, and on the local disk, whose part does not.
+func TestRangeInPlace(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{})
+	for name, tt := range map[string]struct {
+		to   transfer.Tree
+		root string
+	}{
+		"server": {transfer.Remote{Client: open(t, s)}, s.Dir()},
+		"local":  {to: transfer.Local{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if l, ok := tt.to.(transfer.Local); ok {
+				l.Root = t.TempDir()
+				tt.to, tt.root = l, l.Root
+			}
+			data, old := pattern(3<<20, 7), pattern(4<<20, 8)
+			check(t, os.WriteFile(filepath.Join(dir, "f"), data, 0o644))
+			check(t, os.WriteFile(filepath.Join(tt.root, "f"), old, 0o644))
+			const off, n = 1<<20 + 5, 1<<20 + 7
+			_, err := transfer.Run(t.Context(), transfer.Job{
+				From: transfer.Local{Root: dir}, To: tt.to, Pairs: []transfer.Pair{{From: "f", To: "f"}},
+				Range: &transfer.Range{Offset: off, Length: n}, InPlace: true,
+			})
+			check(t, err)
+			got, err := os.ReadFile(filepath.Join(tt.root, "f"))
+			check(t, err)
+			copy(old[off:off+n], data[off:])
+			if !bytes.Equal(got, old) {
+				t.Error("wrong bytes")
+			}
+		})
+	}
+}

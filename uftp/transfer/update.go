@@ -91,5 +91,9 @@ func (r *runner) update(ctx context.Context, name string) (Part, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return shifted{part, r.Range.Offset}, 0, nil
+	s := shifted{part, r.Range.Offset}
+	if t, ok := part.(taker); ok {
+		return shiftedTaker{s, t}, 0, nil
+	}
+	return s, 0, nil
 }
