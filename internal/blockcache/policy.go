@@ -91,7 +91,8 @@ func (p *policy) victim(ahead bool) *run {
 
 // surplus returns a run that is to leave although there is room, or nil: of a
 // file that scans would push out of the cache themselves before another came to its
-// beginning, the scan of it or all that go on beside it. Memory that was just used is still in the processor's caches, and
+// beginning, the scan of it or all that go on beside it. Memory that was just used
+// is still in the processor's caches, and
 // mapped, and so takes the bytes of the next fetch faster than any other.
 func (p *policy) surplus() *run {
 	if p.spent.bytes <= mostSpent {
