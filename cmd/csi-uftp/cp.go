@@ -115,7 +115,8 @@ with --checksum, with the same checksum. Times and permissions are kept. With
 Of a single file that is there already only the differences are sent, by the rsync
 algorithm. That pays on slow links; otherwise use "csi-uftp cp".
 
-Try --dry-run first.`,
+Try --dry-run first. It cannot tell a link to a directory from one, and shows what
+is in it as deleted, where in truth the link would be.`,
 		Example: `  csi-uftp sync --dry-run --delete results juelich:results
   csi-uftp sync --checksum juelich:results ~/results`,
 		Args: exactArgs("SOURCE", "TARGET"),

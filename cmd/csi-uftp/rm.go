@@ -19,7 +19,8 @@ func newRm(a *app) *cobra.Command {
 		Short: "Remove files and directories from a UFTP server",
 		Long: `Removes files, and with -r directories with all that is in them. A path may be a
 pattern with *, ? and [a-z]. What cannot be removed is reported, and the rest is
-removed.`,
+removed. A symbolic link is removed, not what it leads to; --dry-run cannot tell a
+link to a directory from one, and shows what is in it.`,
 		Example: `  csi-uftp rm juelich:run1/log.txt 'juelich:run1/*.tmp'
   csi-uftp rm -r --dry-run juelich:run1`,
 		Args: minimumArgs("URL"),

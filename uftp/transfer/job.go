@@ -25,7 +25,7 @@ type Job struct {
 	Existing Existing
 	// Delete removes from target directories what the source's do not have. It
 	// needs Recursive, and removes nothing from a directory whose source could
-	// not be listed.
+	// not be listed. Links are removed, not what they lead to.
 	Delete bool
 	// Times and Modes make the copies' times of modification and permission bits
 	// those of the sources. Without Modes a file that is replaced keeps its own.
@@ -44,7 +44,8 @@ type Job struct {
 	InPlace bool
 	// Limit, if not 0, is how many bytes per second are moved at most.
 	Limit int64
-	// DryRun changes nothing.
+	// DryRun changes nothing. A link to a directory looks like one, so what it
+	// leads to is shown as if it were deleted.
 	DryRun bool
 
 	// Parallel is how many operations run side by side; 0 is [DefaultParallel].

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
@@ -108,7 +109,16 @@ func (l Local) Open(_ context.Context, name string, info uftp.Info) (Source, err
 func (l Local) Mkdir(_ context.Context, name string) error { return os.Mkdir(l.Path(name), 0o777) } //nolint:gosec // the umask decides
 
 // Remove implements [Tree].
-func (l Local) Remove(_ context.Context, name string) error { return os.Remove(l.Path(name)) }
+func (l Local) Remove(_ context.Context, name string) error {
+	fi, err := os.Lstat(l.Path(name))
+	switch {
+	case err != nil:
+		return err
+	case fi.IsDir():
+		return syscall.EISDIR // os.Remove would remove an empty one
+	}
+	return os.Remove(l.Path(name))
+}
 
 // Rmdir implements [Tree].
 func (l Local) Rmdir(_ context.Context, name string) error { return os.Remove(l.Path(name)) }

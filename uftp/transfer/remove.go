@@ -3,18 +3,29 @@ package transfer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"path"
 	"slices"
+	"syscall"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
 // remove deletes a file, or a directory with all that is in it. Where something
 // cannot be deleted, the directories above it stay too, without further words.
+//
+// A link to a directory looks like one, and must not be entered: so everything is
+// first removed as a file, and only what turns out to be a directory is one. A dry
+// run cannot tell.
 func (r *runner) remove(ctx context.Context, name string, info uftp.Info) bool {
 	item := Item{Action: Delete, To: r.To.Path(name), Info: info}
 	if !info.IsDir() {
-		return r.removeOne(ctx, item, name)
+		return r.removeOne(ctx, item, name, r.To.Remove)
+	}
+	if !r.DryRun {
+		if err := r.To.Remove(ctx, name); !errors.Is(err, syscall.EISDIR) {
+			return r.removeOne(ctx, item, name, func(context.Context, string) error { return err })
+		}
 	}
 	infos, err := r.To.List(ctx, name)
 	if err != nil {
@@ -29,25 +40,22 @@ func (r *runner) remove(ctx context.Context, name string, info uftp.Info) bool {
 		}
 		empty = r.remove(ctx, path.Join(name, info.Name), info) && empty
 	}
-	return empty && r.removeOne(ctx, item, name)
+	return empty && r.removeOne(ctx, item, name, r.To.Rmdir)
 }
 
-func (r *runner) removeOne(ctx context.Context, item Item, name string) bool {
+func (r *runner) removeOne(ctx context.Context, item Item, name string, remove func(context.Context, string) error) bool {
 	r.Observer.Found(item)
 	var err error
-	switch {
-	case r.DryRun:
-	case item.Info.IsDir():
-		err = r.To.Rmdir(ctx, name)
-	default:
-		err = r.To.Remove(ctx, name)
+	if !r.DryRun {
+		err = remove(ctx, name)
 	}
 	r.done(ctx, item, bare(err))
 	return err == nil
 }
 
 // Remove deletes the names of job.Pairs' To from job.To; directories, with all
-// that is in them, if the job is Recursive. Errors are as from [Run].
+// that is in them, if the job is Recursive. Links are deleted, not what they lead
+// to. Errors are as from [Run].
 func Remove(ctx context.Context, job Job) (Summary, error) {
 	if job.From == nil {
 		job.From = job.To

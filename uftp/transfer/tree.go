@@ -25,7 +25,8 @@ type Tree interface {
 	Update(ctx context.Context, name string) (Part, error)
 	// Mkdir makes a directory whose parent exists.
 	Mkdir(ctx context.Context, name string) error
-	// Remove removes a file.
+	// Remove removes a file, or a link, whatever it leads to. A directory is
+	// [syscall.EISDIR].
 	Remove(ctx context.Context, name string) error
 	// Rmdir removes an empty directory.
 	Rmdir(ctx context.Context, name string) error
