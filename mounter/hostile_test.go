@@ -55,8 +55,9 @@ func (r *rogue) handle(ctx context.Context, q *wire.Request) (any, []*wire.FD, e
 	return wire.RemoveResult{}, nil, nil
 }
 
-// connectTo returns a Config.Connect that reaches r, over a socket.
-func (e *env) connectTo(r *rogue) func(context.Context) (*keeper.Client, error) {
+// connectTo returns a Config.Connect that reaches a keeper which answers with
+// handle, over a socket.
+func (e *env) connectTo(handle wire.Handler) func(context.Context) (*keeper.Client, error) {
 	e.t.Helper()
 	path := filepath.Join(e.dir, "rogue.sock")
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
@@ -71,7 +72,7 @@ func (e *env) connectTo(r *rogue) func(context.Context) (*keeper.Client, error) 
 			if err != nil {
 				return
 			}
-			p := wire.NewPeer(ctx, c, wire.PeerConfig{Handle: r.handle, Files: 1})
+			p := wire.NewPeer(ctx, c, wire.PeerConfig{Handle: handle, Files: 1})
 			served.Go(func() { <-p.Done() })
 		}
 	})
@@ -82,7 +83,7 @@ func (e *env) connectTo(r *rogue) func(context.Context) (*keeper.Client, error) 
 func (e *env) managerOf(r *rogue) *mounter.Manager {
 	e.t.Helper()
 	m, err := mounter.New(mounter.Config{
-		PluginDir: filepath.Join(e.dir, "plugin-of-rogue"), Connect: e.connectTo(r),
+		PluginDir: filepath.Join(e.dir, "plugin-of-rogue"), Connect: e.connectTo(r.handle),
 		Logger: e.logger().With("process", "node"), ProbeTimeout: time.Second, DrainTimeout: time.Second,
 	})
 	if err != nil {
@@ -213,7 +214,7 @@ func TestUnpublishWithoutAnswerFromTheKeeper(t *testing.T) {
 	}
 	// The next node process finds a keeper that greets it and then says nothing.
 	m, err := mounter.New(mounter.Config{
-		PluginDir: e.plugin, Connect: e.connectTo(&rogue{hang: wire.KeeperList}), Logger: e.logger(), DrainTimeout: time.Second,
+		PluginDir: e.plugin, Connect: e.connectTo((&rogue{hang: wire.KeeperList}).handle), Logger: e.logger(), DrainTimeout: time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -212,13 +212,7 @@ func (m *Manager) acquire(ctx context.Context, client *keeper.Client, pub volume
 		mt, mine := m.join(client.Key(), pub, fingerprint)
 		if mine {
 			err := m.create(ctx, client, mt, credential)
-			mt.err = err
-			if err != nil {
-				m.mu.Lock()
-				delete(m.mounts, mt.name)
-				m.mu.Unlock()
-			}
-			close(mt.ready)
+			m.made(mt, err)
 			return mt, err
 		}
 		select {
@@ -243,6 +237,21 @@ func (m *Manager) acquire(ctx context.Context, client *keeper.Client, pub volume
 			return nil, err
 		}
 		return mt, nil
+	}
+}
+
+// made says that a mount is made, or why not. One whose worker nobody watches any
+// more, or that has died meanwhile, must not hang: nobody let go of its device.
+func (m *Manager) made(mt *mount, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mt.err = err
+	if err != nil {
+		delete(m.mounts, mt.name)
+	}
+	close(mt.ready)
+	if mt.orphan || mt.ended != "" {
+		mt.letGo()
 	}
 }
 

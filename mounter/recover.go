@@ -22,8 +22,19 @@ const reconnectEvery = time.Second
 // mounts with a live worker go on untouched, mounts that nobody serves any more
 // are detached from the plugin's directory. Targets that show a dead mount are
 // left alone until the next publish or unpublish: pods may run on them.
+//
+// If that fails it is tried again, in the background, until it succeeds: nobody
+// else may come for whom it would be.
 func (m *Manager) Recover(ctx context.Context) error {
 	_, err := m.connect(ctx)
+	if err == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ctx.Err() == nil {
+		m.group.Go(m.reconnect)
+	}
 	return err
 }
 
@@ -53,11 +64,17 @@ func (m *Manager) connect(ctx context.Context) (*keeper.Client, error) {
 	if m.ctx.Err() != nil {
 		return nil, fmt.Errorf("mounter: %w", os.ErrClosed)
 	}
+	if client != nil {
+		m.lost(client) // before mounts are taken over from the next
+	}
 	next, err := m.cfg.Connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", uftp.ErrUnavailable, err)
 	}
 	if err := m.sync(ctx, next); err != nil {
+		m.mu.Lock()
+		m.orphanAll() // those that were taken over before it failed
+		m.mu.Unlock()
 		_ = next.Close()
 		return nil, fmt.Errorf("recover mounts: %w: %w", uftp.ErrUnavailable, err)
 	}
@@ -72,9 +89,6 @@ func (m *Manager) connect(ctx context.Context) (*keeper.Client, error) {
 		_ = next.Close()
 		return nil, fmt.Errorf("mounter: %w", os.ErrClosed)
 	}
-	if client != nil {
-		_ = client.Close()
-	}
 	return next, nil
 }
 
@@ -88,6 +102,11 @@ func (m *Manager) watch(client *keeper.Client) {
 		return
 	}
 	m.lost(client)
+	m.reconnect()
+}
+
+// reconnect connects to the keeper as soon as there is one.
+func (m *Manager) reconnect() {
 	tick := time.NewTicker(reconnectEvery)
 	defer tick.Stop()
 	for {
@@ -123,24 +142,30 @@ func (m *Manager) died(d keeper.Death) {
 	}
 }
 
-// lost is died for all mounts that the keeper would have told us about: nobody
-// does now, and if a worker dies while we hold its device, its mount hangs. If
-// the keeper still lives we get the descriptors back from it.
+// lost notes, once, that a connection has ended.
 func (m *Manager) lost(client *keeper.Client) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.client == client {
-		m.client = nil
+	if m.client != client {
+		return // there may be mounts of the next one already
 	}
+	m.client = nil
+	m.orphanAll()
+	m.log.Error("lost the keeper", "mounts", len(m.mounts))
+}
+
+// orphanAll is died for all mounts that a keeper would have told us about: nobody
+// does now, and if a worker dies while we hold its device, its mount hangs. If
+// the keeper still lives we get the descriptors back from it. m.mu is held.
+func (m *Manager) orphanAll() {
 	for _, mt := range m.mounts {
 		mt.orphan = true
 		mt.letGo()
 	}
-	m.log.Error("lost the keeper", "mounts", len(m.mounts))
 }
 
 // letGo closes our copy of the device, unless the mount is being made: then
-// whoever makes it uses the descriptor, and closes it when that fails.
+// whoever makes it uses the descriptor, and closes it at the end: see made.
 func (mt *mount) letGo() {
 	select {
 	case <-mt.ready:

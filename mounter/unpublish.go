@@ -193,6 +193,7 @@ func (m *Manager) teardown(ctx context.Context, mt *mount) {
 	}
 	m.mu.Lock()
 	delete(m.mounts, mt.name)
+	_ = mt.device.Close() // the keeper may have given us another meanwhile
 	mt.end("unpublished", true)
 	m.mu.Unlock()
 	m.log.Info("unmounted", "mount", mt.name)
