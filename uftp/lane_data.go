@@ -158,6 +158,9 @@ func (l *lane) full(fl *flight) {
 	if l.unfilled == len(l.pipe) {
 		l.counted()
 	} else {
+		if fl.n <= smallRead {
+			quickAck(l.conn) // the server's kernel may hold the next range back until then
+		}
 		l.arrive(fl)
 	}
 	l.retire()

@@ -409,30 +409,6 @@ func TestRangeIsForgotten(t *testing.T) {
 	})
 }
 
-// TestQuickAck does not wait 40 ms for each reply, which the server's kernel
-// sends in pieces, the second after an acknowledgement of the first.
-func TestQuickAck(t *testing.T) {
-	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
-		s.WriteFile(t, "data", pattern(1000, 26))
-		c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 1 })
-		p := make([]byte, 1000)
-		const n, delay = 20, 40 * time.Millisecond
-		best := time.Hour
-		for range 5 { // the machine may be busy
-			start := time.Now()
-			for range n {
-				if _, err := c.ReadAt(t.Context(), "data", p, 0); err != nil {
-					t.Fatal(err)
-				}
-			}
-			best = min(best, time.Since(start))
-		}
-		if best > n*delay/2 {
-			t.Errorf("%d reads took %v: acknowledgements are delayed", n, best)
-		}
-	})
-}
-
 // TestDescriptors counts descriptors after a busy life.
 func TestDescriptors(t *testing.T) {
 	count := func() int {

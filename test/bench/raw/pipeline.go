@@ -132,7 +132,7 @@ func newReader(s *session, begin time.Time) *reader {
 // take reads the bytes of a span, and writes or drops them.
 func (r *reader) take(sp span) error {
 	for left := sp.n; left > 0; {
-		n, err := r.s.data.Read(r.buf[:min(int64(len(r.buf)), left)])
+		n, err := prompt{r.s.data}.Read(r.buf[:min(int64(len(r.buf)), left)])
 		if r.first == 0 {
 			r.first = time.Since(r.begin)
 		}

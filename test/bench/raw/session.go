@@ -25,7 +25,7 @@ func open(address, password string) (_ *session, err error) {
 	if s.control, err = net.Dial("tcp", address); err != nil { //nolint:noctx // the process is ended instead
 		return nil, err
 	}
-	s.lines = bufio.NewReaderSize(prompt{s.control.(*net.TCPConn)}, 1<<20)
+	s.lines = bufio.NewReaderSize(prompt{s.control}, 1<<20)
 	if err := s.expect("220"); err != nil {
 		return nil, err
 	}
@@ -58,13 +58,13 @@ func open(address, password string) (_ *session, err error) {
 	return s, nil
 }
 
-// prompt reads a control connection and has the kernel acknowledge at once what
-// comes: the server leaves Nagle's algorithm on, and sends nothing more until
-// its last line is acknowledged.
-type prompt struct{ conn *net.TCPConn }
+// prompt reads a connection and has the kernel acknowledge at once what comes: the
+// server leaves Nagle's algorithm on, and sends nothing more until its last line,
+// or the last bytes of a range, are acknowledged.
+type prompt struct{ net.Conn }
 
 func (p prompt) Read(b []byte) (int, error) {
-	raw, err := p.conn.SyscallConn()
+	raw, err := p.Conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		return 0, err
 	}
@@ -74,7 +74,7 @@ func (p prompt) Read(b []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return p.conn.Read(b)
+	return p.Conn.Read(b)
 }
 
 // reply reads one reply and returns its last line; each gets the lines before.
