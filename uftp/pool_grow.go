@@ -37,7 +37,7 @@ func (p *pool) shortLocked() int {
 	if p.closed || len(p.all) > 0 && time.Now().Before(p.growAfter) {
 		return 0
 	}
-	if time.Now().After(p.growAfter) {
+	if !time.Now().Before(p.growAfter) {
 		p.setLimit(p.max)
 	}
 	n, limit := 0, p.sessions()
@@ -125,6 +125,14 @@ func (p *pool) lookAgain() {
 	p.growLocked()
 	p.pressLocked()
 	p.reservedLocked()
+	p.growLaterLocked()
+}
+
+// growLaterLocked looks again when a failure to grow is forgotten.
+func (p *pool) growLaterLocked() {
+	if wait := time.Until(p.growAfter); wait > 0 {
+		p.againLocked(wait)
+	}
 }
 
 // reservedLocked looks again when a session idles, for others, although somebody
@@ -203,6 +211,7 @@ func (p *pool) failedLocked(err error) {
 		case !retryable(err):
 			p.growAfter = time.Now().Add(growRefused)
 		}
+		p.growLaterLocked()
 		p.log.Debug("no further session", "sessions", len(p.all), "err", err)
 		return
 	}

@@ -182,7 +182,7 @@ func TestPoolLimitInFlight(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				_ = pause(t.Context(), time.Second)
+				_ = pause(t.Context(), growAgain/20) // done before the limit is forgotten
 				p.release(s)
 			})
 		}
@@ -237,6 +237,53 @@ func TestPoolLearnsLimit(t *testing.T) {
 			t.Errorf("asked %d times again", n)
 		}
 	})
+}
+
+// TestPoolAsksAgain is refused a second session once. Whoever waits for it gets it
+// when it may be asked for again, though nothing else happens; and the limit is
+// forgotten when nobody waits, too.
+func TestPoolAsksAgain(t *testing.T) {
+	for name, waits := range map[string]bool{"one waits": true, "nobody waits": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := poolOf(t, 4, func(n int) error {
+					if n == 2 {
+						return ErrBusy
+					}
+					return nil
+				})
+				first, err := p.acquire(t.Context(), false, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer p.release(first)
+				ctx, stop := context.WithTimeout(t.Context(), time.Second)
+				defer stop()
+				if waits {
+					ctx = t.Context()
+				}
+				begin := time.Now()
+				second, err := p.acquire(ctx, false, 0)
+				if !waits {
+					if err == nil {
+						t.Fatal("a session that was refused")
+					}
+					_ = pause(t.Context(), 2*growAgain)
+					if _, _, limit := p.snapshot(); limit != p.max {
+						t.Errorf("limit is %d", limit)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.release(second)
+				if took := time.Since(begin); took > 2*growAgain {
+					t.Errorf("took %v", took)
+				}
+			})
+		})
+	}
 }
 
 // TestPoolFailures opens nothing at all.
