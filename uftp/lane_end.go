@@ -139,10 +139,15 @@ func (l *lane) ends(fl *flight, err error) error {
 
 // single reads one range on a session that cannot have several on their way.
 func (l *lane) single() error {
-	fl := l.pipe[0]
 	l.mu.Lock()
+	fl := l.pipe[0]
+	if fl.f == nil { // its caller gave up meanwhile, and has the buffer back
+		l.settle(nil, nil)
+		l.mu.Unlock()
+		return nil
+	}
 	fl.reading, l.conn = true, nil // so that the end of its caller's patience ends the session
-	path, want := fl.path, fl.f != nil && fl.f.look
+	path, want := fl.path, fl.f.look
 	l.mu.Unlock()
 	n, err := l.s.readAt(path, fl.buf, fl.off)
 	after := look{path: path, ok: true}
