@@ -59,10 +59,10 @@
 //     uses a path holds op of all directories on it.
 //
 // Order: entries gates by node id, then op gates by node id, then a directory
-// handle's own mutex (held while the server lists), then in memory tree.mu,
-// node.mu, and last the mutexes of spool, cache, handles and
-// writeback, none of which calls back. tree.mu and node.mu are not held
-// together. Readers wait for the block cache without any gate, because its
+// handle's own mutex (held while the server lists), then in memory that of
+// writeback, then tree.mu or node.mu, and last the mutexes of spool, cache and
+// handles, none of which calls back. tree.mu and node.mu are not held together,
+// and node.mu is not taken under writeback's. Readers wait for the block cache without any gate, because its
 // flights take gates themselves.
 //
 // # Interrupts

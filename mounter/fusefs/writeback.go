@@ -62,11 +62,9 @@ func (b *writeback) mark(fs *FS, n *node) {
 	isNew := j == nil
 	if isNew {
 		b.jobs[n] = &job{since: time.Now()}
-	}
-	b.mu.Unlock()
-	if isNew {
 		fs.tree.ref(n)
 	}
+	b.mu.Unlock()
 	if isNew || fs.spool.Bytes(n.id) >= uploadSize || fs.tight() {
 		b.kick()
 	}
@@ -102,11 +100,12 @@ func (fs *FS) settle(n *node, err error) {
 	first := err != nil && n.failure == nil
 	n.failure = err
 	n.mu.Unlock()
-	opens, place := fs.tree.status(n)
-	left := fs.spool.Dirty(n.id) || place == Hidden && opens == 0
 	b := fs.back
 	b.mu.Lock()
 	j := b.jobs[n]
+	// Looked at while nobody can mark n: whoever finds the job has it kept.
+	opens, place := fs.tree.status(n)
+	left := fs.spool.Dirty(n.id) || place == Hidden && opens == 0
 	switch {
 	case j == nil:
 	case !left:
