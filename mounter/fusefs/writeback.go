@@ -207,9 +207,10 @@ func (fs *FS) writeBack() {
 	defer timer.Stop()
 	for {
 		due, wait := fs.due(time.Now())
-		for _, n := range due {
+		for n, j := range due {
 			running.Go(func() error {
 				fs.work(fs.ctx, n)
+				fs.back.done(j)
 				return nil
 			})
 		}
@@ -223,10 +224,11 @@ func (fs *FS) writeBack() {
 	}
 }
 
-// due returns the nodes whose jobs are to be done now, marked as busy, and how
-// long the next one may wait.
-func (fs *FS) due(now time.Time) (nodes []*node, wait time.Duration) {
+// due returns the jobs that are to be done now, marked as busy, and how long the
+// next one may wait.
+func (fs *FS) due(now time.Time) (due map[*node]*job, wait time.Duration) {
 	b := fs.back
+	due = make(map[*node]*job)
 	tight := fs.tight()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -257,9 +259,18 @@ func (fs *FS) due(now time.Time) (nodes []*node, wait time.Duration) {
 		}
 		busy++
 		j.busy = true
-		nodes = append(nodes, n)
+		due[n] = j
 	}
-	return nodes, wait
+	return due, wait
+}
+
+// done notes that nobody is at a job any more. There may be another one for its
+// node by now, which others are at.
+func (b *writeback) done(j *job) {
+	b.mu.Lock()
+	j.busy = false
+	b.mu.Unlock()
+	b.kick()
 }
 
 // work does what is to be done for n.
@@ -274,12 +285,6 @@ func (fs *FS) work(ctx context.Context, n *node) {
 	default:
 		fs.settle(n, errStale) // kept until the last handle is closed
 	}
-	fs.back.mu.Lock()
-	if j := fs.back.jobs[n]; j != nil {
-		j.busy = false
-	}
-	fs.back.mu.Unlock()
-	fs.back.kick()
 }
 
 // Drain uploads all dirty data and removes what is only hidden, and returns when

@@ -78,3 +78,29 @@ func TestWriteBesideTheEndOfAnUpload(t *testing.T) {
 		t.Error("what was written is nobody's job")
 	}
 }
+
+// TestJobAfterJob: the end of one job of a file is not that of the next one, which
+// is being done already.
+func TestJobAfterJob(t *testing.T) {
+	fs, n := newBack(t)
+	begin := func() *job {
+		fs.spool.TryWrite(n.id, []byte("data"), 0)
+		fs.back.mark(fs, n)
+		due, _ := fs.due(time.Now().Add(time.Hour))
+		return due[n]
+	}
+	first := begin()
+	fs.spool.Drop(n.id)
+	fs.settle(n, nil)
+	if second := begin(); first == nil || second == nil || first == second {
+		t.Fatalf("jobs %p and %p", first, second)
+	}
+	fs.back.done(first)
+	if due, _ := fs.due(time.Now().Add(time.Hour)); len(due) > 0 {
+		t.Error("a job that is being done is due again")
+	}
+	fs.back.done(fs.back.jobs[n])
+	if due, _ := fs.due(time.Now().Add(time.Hour)); len(due) != 1 {
+		t.Errorf("%d jobs due", len(due))
+	}
+}
