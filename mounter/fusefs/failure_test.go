@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
+
 	"github.com/csi-uftp/csi-uftp/mounter/fusefs"
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
@@ -288,6 +290,37 @@ func TestHiddenRemovedLater(t *testing.T) {
 	m.remote.setFault(nil)
 	eventually(t, "removed", func() bool { return len(names(t, m.root)) == 0 })
 	eventually(t, "forgotten", func() bool { return len(m.fs.Stats().Failing) == 0 })
+}
+
+// TestHiddenAtTheEnd: what is open when nothing is served any more is closed by
+// nobody. Of files without a name nothing may be left on the server.
+func TestHiddenAtTheEnd(t *testing.T) {
+	r := newRaw(t, func(c *fusefs.Config) { c.WriteBackDelay = time.Hour })
+	for _, name := range []string{"clean", "dirty"} {
+		f := r.create(1, name)
+		if name == "dirty" {
+			_, st := r.Write(nil, &fuse.WriteIn{InHeader: header(f.NodeId), Fh: f.Fh}, []byte("data"))
+			if !st.Ok() {
+				t.Fatal(st)
+			}
+		}
+		h := header(1)
+		if st := r.Unlink(nil, &h, name); !st.Ok() {
+			t.Fatal(st)
+		}
+	}
+	if got := names(t, r.remote.root); len(got) != 2 {
+		t.Fatalf("hidden are %q", got)
+	}
+	if err := r.Drain(t.Context()); err != nil {
+		t.Errorf("drain: %v", err)
+	}
+	if got := names(t, r.remote.root); len(got) != 0 {
+		t.Errorf("left on the server: %q", got)
+	}
+	if st := r.Stats(); st.Spool.Dirty != 0 {
+		t.Errorf("%d bytes of what nobody can see wait to be uploaded", st.Spool.Dirty)
+	}
 }
 
 // TestReadErrors: an error of a read is that read's alone.

@@ -238,7 +238,7 @@ func (fs *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	}
 	switch place {
 	case Hidden:
-		_ = fs.removeHidden(fs.ctx, n) // if it failed, that is noted and tried again
+		_ = fs.removeHidden(fs.ctx, n, false) // if it failed, that is noted and tried again
 	case Removed, Lost:
 		fs.discard(n)
 	case Linked:

@@ -143,15 +143,17 @@ func (fs *FS) hide(ctx context.Context, dir, n *node) error {
 	return nil
 }
 
-// removeHidden removes a file that was unlinked while open. If that fails it is
-// tried again in the background.
-func (fs *FS) removeHidden(ctx context.Context, n *node) error {
+// removeHidden removes a file that was unlinked while open, if nobody has it open
+// any more, or even then. If that fails it is tried again in the background.
+func (fs *FS) removeHidden(ctx context.Context, n *node, evenOpen bool) error {
 	path, release, err := fs.lockPath(ctx, n, exclusive)
 	if err == nil {
 		defer release()
-		if opens, place := fs.tree.status(n); place != Hidden || opens > 0 {
-			return nil
-		}
+	}
+	if opens, place := fs.tree.status(n); place != Hidden || opens > 0 && !evenOpen {
+		return nil // somebody was faster
+	}
+	if err == nil {
 		err = fs.server.Remove(ctx, path)
 	}
 	if err == nil || errors.Is(err, iofs.ErrNotExist) {

@@ -68,6 +68,18 @@ func (t *tree) hidden(dir *node) map[string]*node {
 	return hidden
 }
 
+// allHidden returns all files that are hidden.
+func (t *tree) allHidden() (hidden []*node) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.nodes {
+		if t.placeOf(n) == Hidden {
+			hidden = append(hidden, n)
+		}
+	}
+	return hidden
+}
+
 // enter returns the child of dir called name, which the server described as
 // info, counted: the kernel is about to be told of it. It adds one if there is
 // none, and replaces one of another type.

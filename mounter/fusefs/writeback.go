@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -277,7 +278,7 @@ func (b *writeback) done(j *job) {
 func (fs *FS) work(ctx context.Context, n *node) {
 	switch opens, place := fs.tree.status(n); {
 	case place == Hidden && opens == 0:
-		_ = fs.removeHidden(ctx, n) // settle notes and logs errors of both
+		_ = fs.removeHidden(ctx, n, false) // settle notes and logs errors of both
 	case place == Hidden || place == Linked:
 		_ = fs.uploadOn(ctx, n)
 	case opens == 0:
@@ -288,20 +289,28 @@ func (fs *FS) work(ctx context.Context, n *node) {
 }
 
 // Drain uploads all dirty data and removes what is only hidden, and returns when
-// the server has confirmed it, or what went wrong with some. Those who write on
-// meanwhile are not waited for.
+// the server has confirmed it, or what went wrong with some. It is for the end,
+// when no request is served any more: nobody has a file open then, whatever the
+// handles say. Those who write on meanwhile are not waited for.
 func (fs *FS) Drain(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(maxUploads)
 	nodes := fs.back.nodes()
+	for _, n := range fs.tree.allHidden() { // those that are clean, too
+		if !slices.Contains(nodes, n) {
+			nodes = append(nodes, n)
+		}
+	}
 	errs := make([]error, len(nodes))
 	for i, n := range nodes {
 		g.Go(func() error {
-			switch opens, place := fs.tree.status(n); {
-			case place == Hidden && opens == 0:
-				errs[i] = fs.removeHidden(ctx, n)
-			case place == Linked, place == Lost:
+			switch _, place := fs.tree.status(n); place {
+			case Hidden:
+				errs[i] = fs.removeHidden(ctx, n, true)
+			case Linked, Lost:
 				errs[i] = fs.upload(ctx, n) // which fails for what is lost
+			case Removed:
+				fs.discard(n)
 			}
 			return nil
 		})
