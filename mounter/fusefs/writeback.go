@@ -291,7 +291,8 @@ func (fs *FS) work(ctx context.Context, n *node) {
 // Drain uploads all dirty data and removes what is only hidden, and returns when
 // the server has confirmed it, or what went wrong with some. It is for the end,
 // when no request is served any more: nobody has a file open then, whatever the
-// handles say. Those who write on meanwhile are not waited for.
+// handles say. Those who write on meanwhile are not waited for; what they have
+// written by then is an error, as is all else that is left.
 func (fs *FS) Drain(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(maxUploads)
@@ -301,7 +302,7 @@ func (fs *FS) Drain(ctx context.Context) error {
 			nodes = append(nodes, n)
 		}
 	}
-	errs := make([]error, len(nodes))
+	errs := make([]error, len(nodes)+1)
 	for i, n := range nodes {
 		g.Go(func() error {
 			switch _, place := fs.tree.status(n); place {
@@ -316,5 +317,8 @@ func (fs *FS) Drain(ctx context.Context) error {
 		})
 	}
 	_ = g.Wait()
+	if st := fs.spool.Stats(); st.Dirty > 0 {
+		errs[len(nodes)] = fmt.Errorf("%d bytes of %d files are not on the server: %w", st.Dirty, st.Files, syscall.EIO)
+	}
 	return errors.Join(errs...)
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime/pprof"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,5 +103,17 @@ func TestJobAfterJob(t *testing.T) {
 	fs.back.done(fs.back.jobs[n])
 	if due, _ := fs.due(time.Now().Add(time.Hour)); len(due) != 1 {
 		t.Errorf("%d jobs due", len(due))
+	}
+}
+
+// TestDrainCounts: what is left is an error even if nobody knows of it.
+func TestDrainCounts(t *testing.T) {
+	fs, n := newBack(t)
+	if err := fs.Drain(t.Context()); err != nil {
+		t.Errorf("nothing is left: %v", err)
+	}
+	fs.spool.TryWrite(n.id, []byte("data"), 0)
+	if err := fs.Drain(t.Context()); Errno(err) != syscall.EIO {
+		t.Errorf("4 bytes are left: %v", err)
 	}
 }
