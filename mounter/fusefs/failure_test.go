@@ -1,9 +1,11 @@
 package fusefs_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -92,6 +94,55 @@ func TestUnconfirmedSize(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 	wantFile(t, m.served("f"), "0123456789")
+}
+
+// TestErrorBehindTheLastByte: what goes wrong in the background when all bytes have
+// arrived is told to the next who asks, once, and logged.
+func TestErrorBehindTheLastByte(t *testing.T) {
+	var log bytes.Buffer
+	r := newRaw(t, func(c *fusefs.Config) {
+		c.Logger, c.WriteBackDelay = slog.New(slog.NewTextHandler(&log, nil)), time.Millisecond
+	})
+	var f fuse.CreateOut
+	in := fuse.CreateIn{InHeader: header(1), Flags: syscall.O_RDWR, Mode: 0o444}
+	if st := r.Create(nil, &in, "f", &f); !st.Ok() {
+		t.Fatal(st)
+	}
+	arrived, goOn := make(chan struct{}), make(chan struct{})
+	chmods := 0 // one at a time
+	r.remote.setFault(func(_ context.Context, op, _ string) error {
+		if op == "chmod" {
+			chmods++
+		}
+		if op != "chmod" || chmods != 2 {
+			return nil
+		}
+		close(arrived)
+		<-goOn
+		return syscall.ENOSPC
+	})
+	if _, st := r.Write(nil, &fuse.WriteIn{InHeader: header(f.NodeId), Fh: f.Fh}, []byte("data")); !st.Ok() {
+		t.Fatal(st)
+	}
+	<-arrived
+	if st := r.Stats(); st.Spool.Dirty != 0 {
+		t.Errorf("%d bytes are not on the server yet", st.Spool.Dirty)
+	}
+	flushed := make(chan fuse.Status)
+	flush := func() { flushed <- r.Flush(nil, &fuse.FlushIn{InHeader: header(f.NodeId), Fh: f.Fh}) }
+	go flush()
+	close(goOn)
+	if st := <-flushed; st != fuse.Status(syscall.ENOSPC) {
+		t.Errorf("close: %v, want ENOSPC", st)
+	}
+	go flush()
+	if st := <-flushed; !st.Ok() {
+		t.Errorf("close again: %v", st)
+	}
+	r.Close()
+	if !strings.Contains(log.String(), "behind its last byte") {
+		t.Errorf("logged: %s", log.String())
+	}
 }
 
 // TestVerify: bytes that arrive as others are noticed, and sent again.

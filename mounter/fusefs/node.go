@@ -75,8 +75,10 @@ type node struct {
 	toldSize  int64     // what the kernel was told last
 	toldUntil time.Time // and for how long it may believe that
 
-	wrote   time.Time // last write that is not on the server
-	failure error     // of the last upload, nil if it went well
+	wrote     time.Time // last write that is not on the server
+	uploading bool
+	failure   error // of the last upload, nil if it went well
+	untold    error // of one whose bytes had all arrived, until a program is told
 }
 
 func newNode(id, ino uint64, dir bool) *node {

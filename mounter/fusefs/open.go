@@ -210,7 +210,14 @@ func (fs *FS) sync(n *node) error {
 	if _, place := fs.tree.status(n); place == Hidden || place == Removed {
 		return nil // nobody else can ever see it
 	}
-	return fs.upload(fs.ctx, n)
+	err := fs.upload(fs.ctx, n)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err == nil {
+		err = n.untold // it happened behind the writer
+	}
+	n.untold = nil
+	return err
 }
 
 // Release ends a handle. Nobody waits for it.

@@ -28,7 +28,7 @@ func (fs *FS) uploadOn(ctx context.Context, n *node) error {
 }
 
 func (fs *FS) uploadUntil(ctx context.Context, n *node, mark spool.Mark) error {
-	if !fs.spool.DirtyUntil(n.id, mark) {
+	if !fs.spool.DirtyUntil(n.id, mark) && !n.isUploading() {
 		fs.settle(n, nil)
 		return nil
 	}
@@ -51,10 +51,15 @@ func (fs *FS) uploadTo(ctx context.Context, n *node, path string, mark spool.Mar
 	if err := fs.verify(ctx, n, path); err != nil {
 		return err
 	}
+	n.mu.Lock()
+	n.uploading = true
+	n.mu.Unlock()
 	var end int64
-	return fs.change(ctx, n, path, func() (last *uftp.Info, err error) {
+	arrived := false
+	err := fs.change(ctx, n, path, func() (last *uftp.Info, err error) {
 		err = fs.withWriteMode(ctx, n, path, func() error {
 			last, err = fs.send(ctx, n, path, mark)
+			arrived = err == nil
 			return err
 		})
 		n.mu.Lock()
@@ -70,6 +75,21 @@ func (fs *FS) uploadTo(ctx context.Context, n *node, path string, mark spool.Mar
 		}
 		return nil
 	})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.uploading = false
+	if err != nil && arrived {
+		n.untold = err // there is nothing to be sent again, so nobody would ever hear of it
+	}
+	return err
+}
+
+// isUploading reports whether somebody uploads n: also when the last byte has
+// arrived, he may still find that something is wrong.
+func (n *node) isUploading() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.uploading
 }
 
 // verify makes sure that the file is still there before we write to it: the

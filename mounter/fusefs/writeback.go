@@ -122,9 +122,13 @@ func (fs *FS) settle(n *node, err error) {
 		j.retryAt = time.Now().Add(delay)
 	}
 	b.mu.Unlock()
-	if first && left && !errors.Is(err, context.Canceled) {
+	switch {
+	case !first || errors.Is(err, context.Canceled):
+	case left:
 		fs.log.Warn("upload failed; the data is kept and sent again", "path", fs.describe(n.id, ""),
 			"bytes", fs.spool.Bytes(n.id), "err", err)
+	default:
+		fs.log.Warn("upload failed behind its last byte", "path", fs.describe(n.id, ""), "err", err)
 	}
 	if j != nil {
 		if !left {
