@@ -20,6 +20,12 @@ func (e extent) joins(next extent) bool {
 	return e.end == next.off && e.era == next.era && e.batch == next.batch
 }
 
+// flight is what a batch took.
+type flight struct {
+	ranges []Range
+	era    Mark // of the oldest of its bytes
+}
+
 // file is the dirty data of one file. Spool.mu guards it.
 type file struct {
 	era Mark // of what is written now
@@ -28,7 +34,7 @@ type file struct {
 	extents []extent
 	// flying holds what the batches of the file took, whatever became of the
 	// bytes since.
-	flying map[uint64][]Range
+	flying map[uint64]flight
 	// pages holds each page, by its number, that has a dirty byte.
 	pages map[int64]*page
 	total int64 // dirty bytes
@@ -58,36 +64,52 @@ func (f *file) write(p []byte, off int64, newPage func() *page) {
 	f.insert(off, end)
 }
 
-// insert makes [off, end) dirty in the present era, and no batch's. It joins
-// what is so too, and cuts it out of the rest.
+// insert makes [off, end) dirty, and no batch's: in the present era, but for what
+// is dirty there already, which is waited for since another one. What a batch has
+// taken is still on its way as it was: see abort.
 func (f *file) insert(off, end int64) {
 	first := sort.Search(len(f.extents), func(i int) bool { return f.extents[i].end >= off })
 	last := first
-	now := extent{off: off, end: end, era: f.era}
-	var left, right []extent // of what is cut, at most one each
+	var all pieces
+	at := off // where the rest of what is written begins
+	var right extent
 	for ; last < len(f.extents) && f.extents[last].off <= end; last++ {
 		e := f.extents[last]
 		f.total -= e.end - e.off
-		if e.batch == 0 && e.era == f.era {
-			now.off, now.end = min(now.off, e.off), max(now.end, e.end)
-			continue
+		all.add(extent{e.off, min(e.end, off), e.era, e.batch})
+		if e.batch == 0 && e.off < end && e.end > off {
+			all.add(extent{at, e.off, f.era, 0})
+			at = min(e.end, end)
+			all.add(extent{max(e.off, off), at, e.era, 0})
 		}
-		if e.off < off {
-			left = append(left, extent{e.off, min(e.end, off), e.era, e.batch})
-		}
-		if e.end > end {
-			right = append(right, extent{max(e.off, end), e.end, e.era, e.batch})
-		}
+		right = extent{max(e.off, end), e.end, e.era, e.batch}
 	}
-	all := append(append(left, now), right...)
+	all.add(extent{at, end, f.era, 0})
+	all.add(right)
 	for _, e := range all {
 		f.total += e.end - e.off
 	}
 	f.extents = slices.Replace(f.extents, first, last, all...)
 }
 
+// pieces are extents in order.
+type pieces []extent
+
+// add adds e, unless it is empty, to the end.
+func (p *pieces) add(e extent) {
+	n := len(*p)
+	switch {
+	case e.off >= e.end:
+	case n > 0 && (*p)[n-1].joins(e):
+		(*p)[n-1].end = e.end
+	default:
+		*p = append(*p, e)
+	}
+}
+
 // take gives up to limit bytes to a batch and returns where they are.
 func (f *file) take(limit int64, until Mark, batch uint64) (ranges []Range) {
+	oldest := Always
 	for i := 0; i < len(f.extents) && limit > 0; i++ {
 		e := f.extents[i]
 		if e.batch != 0 || e.era > until || f.flies(e) {
@@ -100,6 +122,7 @@ func (f *file) take(limit int64, until Mark, batch uint64) (ranges []Range) {
 			f.extents = slices.Insert(f.extents, i+1, rest)
 		}
 		e.batch = batch
+		oldest = min(oldest, e.era)
 		f.extents[i] = e
 		limit -= e.end - e.off
 		if n := len(ranges); n > 0 && ranges[n-1].End() == e.off {
@@ -110,17 +133,17 @@ func (f *file) take(limit int64, until Mark, batch uint64) (ranges []Range) {
 	}
 	if len(ranges) > 0 {
 		if f.flying == nil {
-			f.flying = make(map[uint64][]Range)
+			f.flying = make(map[uint64]flight)
 		}
-		f.flying[batch] = ranges
+		f.flying[batch] = flight{ranges, oldest}
 	}
 	return ranges
 }
 
 // flies reports whether older bytes for some place of e are on their way.
 func (f *file) flies(e extent) bool {
-	for _, ranges := range f.flying {
-		for _, r := range ranges {
+	for _, fl := range f.flying {
+		for _, r := range fl.ranges {
 			if r.Off < e.end && e.off < r.End() {
 				return true
 			}
@@ -133,25 +156,38 @@ func (f *file) flies(e extent) bool {
 func (f *file) commit(batch uint64) []Range {
 	f.extents = slices.DeleteFunc(f.extents, func(e extent) bool { return e.batch == batch })
 	f.recount()
-	taken := f.flying[batch]
+	taken := f.flying[batch].ranges
 	delete(f.flying, batch)
 	return taken
 }
 
-// abort makes the bytes of a batch ordinary dirty bytes.
+// abort makes the bytes of a batch ordinary dirty bytes. Those that were written
+// over meanwhile will never arrive, so what is in their place is waited for since
+// they were.
 func (f *file) abort(batch uint64) {
-	joined := f.extents[:0]
+	fl := f.flying[batch]
+	var all pieces
 	for _, e := range f.extents {
 		if e.batch == batch {
 			e.batch = 0
-		}
-		if n := len(joined); n > 0 && joined[n-1].joins(e) {
-			joined[n-1].end = e.end
+			all.add(e)
 			continue
 		}
-		joined = append(joined, e)
+		for len(fl.ranges) > 0 && fl.ranges[0].End() <= e.off {
+			fl.ranges = fl.ranges[1:]
+		}
+		for _, r := range fl.ranges {
+			if r.Off >= e.end {
+				break
+			}
+			from, to := max(e.off, r.Off), min(e.end, r.End())
+			all.add(extent{e.off, from, e.era, e.batch})
+			all.add(extent{from, to, min(e.era, fl.era), e.batch})
+			e.off = to
+		}
+		all.add(e)
 	}
-	f.extents = joined
+	f.extents = all
 	delete(f.flying, batch)
 }
 

@@ -136,7 +136,9 @@ func (s *Spool) Overlay(id uint64, p []byte, off int64) (gaps []Range) {
 }
 
 // Mark ends one era of a file and returns it: what was written to the file
-// before the call was written in that era or an earlier one.
+// before the call was written in that era or an earlier one. What is written over
+// bytes that the server does not have yet takes their place in this too: until
+// then it has neither.
 func (s *Spool) Mark(id uint64) Mark {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,7 +17,7 @@ type model struct {
 	data  []byte
 	dirty []bool
 	batch []int        // 1 + index of the batch that took the byte, 0 if none
-	era   []spool.Mark // in which it was written
+	era   []spool.Mark // since which it is waited for
 
 	now     spool.Mark
 	batches []flight
@@ -26,7 +26,8 @@ type model struct {
 // flight is a batch and the offsets that it took.
 type flight struct {
 	spool.Batch
-	ended bool
+	oldest spool.Mark // of what it took
+	ended  bool
 }
 
 // flying returns where batches that have not ended took bytes.
@@ -53,13 +54,30 @@ func (m *model) open(rnd *rand.Rand) int {
 	return open[rnd.IntN(len(open))]
 }
 
+// write makes a range dirty. What is dirty there already keeps its era.
+func (m *model) write(p []byte, off int64) {
+	copy(m.data[off:], p)
+	for i := off; i < off+int64(len(p)); i++ {
+		if !m.dirty[i] || m.batch[i] != 0 {
+			m.era[i] = m.now
+		}
+		m.dirty[i], m.batch[i] = true, 0
+	}
+}
+
 // end ends a batch.
 func (m *model) end(b int, committed bool) {
-	m.batches[b].ended = true
-	for i := range m.batch {
-		if m.batch[i] == b+1 {
-			m.batch[i] = 0
-			m.dirty[i] = m.dirty[i] && !committed
+	fl := &m.batches[b]
+	fl.ended = true
+	for _, r := range fl.Ranges {
+		for i := r.Off; i < r.End(); i++ {
+			switch {
+			case m.batch[i] == b+1:
+				m.batch[i] = 0
+				m.dirty[i] = m.dirty[i] && !committed
+			case !committed: // written over meanwhile
+				m.era[i] = min(m.era[i], fl.oldest)
+			}
 		}
 	}
 }
@@ -87,12 +105,14 @@ func (m *model) take(t *testing.T, b spool.Batch, limit int64, until spool.Mark)
 			}
 		}
 	}
+	oldest := spool.Always
 	for _, r := range b.Ranges {
 		for i := r.Off; i < r.End(); i++ {
 			m.batch[i] = len(m.batches) + 1
+			oldest = min(oldest, m.era[i])
 		}
 	}
-	m.batches = append(m.batches, flight{Batch: b})
+	m.batches = append(m.batches, flight{Batch: b, oldest: oldest})
 }
 
 // TestAgainstByteSlice compares random operations with a plain byte slice.
@@ -142,10 +162,7 @@ func testAgainstByteSlice(t *testing.T, seed uint64) {
 				}
 				break
 			}
-			copy(m.data[off:], p)
-			for i := off; i < off+n; i++ {
-				m.dirty[i], m.batch[i], m.era[i] = true, 0, m.now
-			}
+			m.write(p, off)
 		case op == 5 && b < 0:
 			s.Truncate(uint64(id), off)
 			clear(m.dirty[off:])
@@ -336,6 +353,45 @@ func TestOverwriteDuringUpload(t *testing.T) {
 	s.Overlay(1, got, 0)
 	if string(got) != "....bb...." {
 		t.Errorf("dirty after the upload: %q", got)
+	}
+}
+
+// TestOverwriteOfWhatIsWaitedFor: as long as the server has neither the bytes that
+// somebody waits for nor those written over them, his wait is not over.
+func TestOverwriteOfWhatIsWaitedFor(t *testing.T) {
+	for name, tc := range map[string]struct {
+		take, commit bool // before and after it is written over
+		want         bool
+	}{
+		"at rest":                    {want: true},
+		"on its way, did not arrive": {take: true, want: true},
+		"on its way, arrived":        {take: true, commit: true, want: false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := spool.New(1 << 20)
+			s.TryWrite(1, []byte("old"), 0)
+			mark := s.Mark(1)
+			var b spool.Batch
+			if tc.take {
+				b, _ = s.Take(1, 10, mark)
+			}
+			s.TryWrite(1, []byte("newer"), 0) // and what follows is new
+			switch {
+			case tc.commit:
+				s.Commit(1, b)
+			case tc.take:
+				s.Abort(1, b)
+			}
+			if got := s.DirtyUntil(1, mark); got != tc.want {
+				t.Errorf("dirty until the mark: %v, want %v", got, tc.want)
+			}
+			if !tc.want {
+				return
+			}
+			if b, ok := s.Take(1, 10, mark); !ok || b.Bytes() != 3 {
+				t.Errorf("taken for who waits: %v", b.Ranges)
+			}
+		})
 	}
 }
 
