@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
 	"github.com/csi-uftp/csi-uftp/uftp/transfer"
@@ -100,7 +101,8 @@ func writeTar(ctx context.Context, w io.Writer, dir, target string, sum *transfe
 }
 
 func addToTar(tw *tar.Writer, name string, item transfer.Item) error {
-	h := &tar.Header{Name: name, Size: item.Info.Size, Mode: int64(item.Info.Mode.Perm()), ModTime: item.Info.ModTime, Typeflag: tar.TypeReg}
+	h := &tar.Header{Name: name, Size: item.Info.Size, Mode: int64(item.Info.Mode.Perm()), Typeflag: tar.TypeReg}
+	h.ModTime = item.Info.ModTime.Truncate(time.Second) // as all other copies have it; tar would round
 	if item.Info.IsDir() {
 		h.Name, h.Size, h.Typeflag = name+"/", 0, tar.TypeDir
 		return tw.WriteHeader(h)

@@ -30,7 +30,7 @@ func (a *app) syncFile(ctx context.Context, from, to side, f *copyFlags) error {
 		return serr
 	}
 	d := delta{from: from.tree, to: to.tree, source: from.names[0], target: target, info: info, mode: there.Mode.Perm()}
-	same := there.Size == info.Size && there.ModTime.Equal(info.ModTime)
+	same := there.Size == info.Size && there.ModTime.Unix() == info.ModTime.Unix()
 	if err != nil || same || f.dryRun || f.checksum || !d.possible() {
 		job := f.job(from.tree, to.tree)
 		job.Existing = transfer.KeepSame

@@ -100,7 +100,7 @@ func (r *runner) upload(ctx context.Context, b batch) {
 		a := r.attributes(w.item.Info, w.existing)
 		todo = append(todo, w)
 		files = append(files, uftp.NewFile{
-			Path: w.pair.To, Part: path.Join(path.Dir(w.pair.To), partName(w.pair.To, w.item.Info)),
+			Path: w.pair.To, Part: path.Join(path.Dir(w.pair.To), r.partName(w.pair, w.item.Info)),
 			Data: data, Mode: a.Mode, SetMode: a.SetMode, ModTime: a.ModTime,
 		})
 	}

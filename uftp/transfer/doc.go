@@ -11,7 +11,7 @@
 //
 // A file gets its name when it is whole and has the right size. Until then its
 // data is beside it under a temporary name, which stands for one version of the
-// source: name, size and modification time. Whoever copies the same version
+// source: server, path, size and modification time. Whoever copies the same version
 // again goes on where the last attempt ended. That works without a journal,
 // because no byte is written more than 128 MiB ahead of the first one missing:
 // of a part of n bytes all but the last 128 MiB are good, whatever interrupted it.

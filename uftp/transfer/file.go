@@ -67,9 +67,9 @@ func (r *runner) keeps(ctx context.Context, p Pair, info uftp.Info, existing *uf
 	case r.Existing == Replace || existing.Size != info.Size:
 		return false, nil
 	case r.Existing == KeepLate:
-		return !existing.ModTime.Before(info.ModTime), nil
+		return existing.ModTime.Unix() >= info.ModTime.Unix(), nil
 	case r.Existing == KeepSame:
-		return existing.ModTime.Equal(info.ModTime), nil
+		return existing.ModTime.Unix() == info.ModTime.Unix(), nil
 	}
 	algo := r.algorithm()
 	have, err := r.To.Hash(ctx, p.To, algo)
@@ -90,7 +90,7 @@ func (r *runner) adjust(ctx context.Context, to string, info, existing uftp.Info
 			return bare(err)
 		}
 	}
-	if r.Times && !existing.ModTime.Equal(info.ModTime) {
+	if r.Times && existing.ModTime.Unix() != info.ModTime.Unix() {
 		return bare(r.To.Chtimes(ctx, to, info.ModTime))
 	}
 	return nil
@@ -138,7 +138,7 @@ func (r *runner) begin(ctx context.Context, p Pair, info uftp.Info) (Part, int64
 	if r.InPlace {
 		return r.update(ctx, p.To)
 	}
-	name := partName(p.To, info)
+	name := r.partName(p, info)
 	if r.Range != nil {
 		name = fmt.Sprint(name, "-", r.Range.Offset)
 	}

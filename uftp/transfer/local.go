@@ -32,6 +32,15 @@ func (l Local) Path(name string) string {
 	return filepath.Join(l.Root, filepath.FromSlash(name))
 }
 
+// Origin implements [Tree].
+func (l Local) Origin(name string) string {
+	path, err := filepath.Abs(l.Path(name))
+	if err != nil {
+		return l.Path(name) // relative to a directory that is no more
+	}
+	return path
+}
+
 // Stat implements [Tree].
 func (l Local) Stat(_ context.Context, name string) (uftp.Info, error) {
 	fi, err := os.Stat(l.Path(name))
@@ -42,7 +51,7 @@ func (l Local) Stat(_ context.Context, name string) (uftp.Info, error) {
 }
 
 func localInfo(name string, fi fs.FileInfo) uftp.Info {
-	return uftp.Info{Name: name, Size: fi.Size(), Mode: fi.Mode(), ModTime: fi.ModTime().Truncate(time.Second)}
+	return uftp.Info{Name: name, Size: fi.Size(), Mode: fi.Mode(), ModTime: fi.ModTime()}
 }
 
 // List implements [Tree]. A link that leads nowhere, or to a directory it is in,

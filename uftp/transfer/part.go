@@ -17,11 +17,11 @@ const PartPrefix = ".uftp-part-"
 // keeps eight sessions busy over a long way, since one of them may be slow.
 const window = 128 << 20
 
-// partName is the temporary name of a file's part. It stands for one version of
-// the source, and has no blank, which the protocol has trouble with.
-func partName(target string, source uftp.Info) string {
-	name := path.Base(target)
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", name, source.Size, source.ModTime.Unix()))
+// partName is the temporary name of a pair's target. It stands for one version of
+// one source, and has no blank, which the protocol has trouble with.
+func (r *runner) partName(p Pair, source uftp.Info) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %d %d.%d", r.From.Origin(p.From), path.Base(p.To),
+		source.Size, source.ModTime.Unix(), source.ModTime.Nanosecond()))
 	return PartPrefix + hex.EncodeToString(sum[:10])
 }
 

@@ -39,6 +39,14 @@ type Remote struct {
 // Path implements [Tree].
 func (r Remote) Path(name string) string { return r.Prefix + name }
 
+// Origin implements [Tree]. A client says in its String whose files it has, where.
+func (r Remote) Origin(name string) string {
+	if place, ok := r.Client.(fmt.Stringer); ok {
+		return place.String() + "\x00" + r.Path(name)
+	}
+	return r.Path(name)
+}
+
 // Stat implements [Tree].
 func (r Remote) Stat(ctx context.Context, name string) (uftp.Info, error) {
 	return r.Client.Stat(ctx, name)

@@ -11,7 +11,8 @@ import (
 // Tree is a place with files. Names are '/'-separated and relative to the
 // tree's root, which is ".". A Tree is safe for concurrent use.
 type Tree interface {
-	// Stat describes what name is; links are followed.
+	// Stat describes what name is; links are followed. Only local times of
+	// modification are finer than a second.
 	Stat(ctx context.Context, name string) (uftp.Info, error)
 	// List returns the entries of a directory, in no order.
 	List(ctx context.Context, dir string) ([]uftp.Info, error)
@@ -39,6 +40,9 @@ type Tree interface {
 	Hash(ctx context.Context, name, algo string) (string, error)
 	// Path is name for people and error messages.
 	Path(name string) string
+	// Origin is name among those of all trees: no other file has it. Two names may
+	// be one file.
+	Origin(name string) string
 }
 
 // Source is a file open for reading. ReadAt may be called concurrently.

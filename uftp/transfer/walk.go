@@ -120,9 +120,9 @@ func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info
 		case info.IsDir():
 			dirs = append(dirs, info)
 		default:
-			to := path.Join(p.To, info.Name)
-			parts[partName(to, info)] = true
-			r.entry(ctx, Pair{path.Join(p.From, info.Name), to}, info, targets[info.Name], nil)
+			file := Pair{path.Join(p.From, info.Name), path.Join(p.To, info.Name)}
+			parts[r.partName(file, info)] = true
+			r.entry(ctx, file, info, targets[info.Name], nil)
 			delete(targets, info.Name)
 		}
 	}
