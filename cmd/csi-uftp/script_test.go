@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ func TestMain(m *testing.M) {
 //	exits CODE PROGRAM ARG...   PROGRAM ends with this exit code
 //	waitfor FILE TEXT           FILE comes to contain TEXT within a minute
 //	given served                what is in "served" belongs to the server's user
+//	given full                  the server's disk has no more room for what is written
 //
 // and the condition [fuse].
 func TestScripts(t *testing.T) {
@@ -93,16 +95,16 @@ func kernelPasses() bool {
 	return err == nil && n == 2 && (major > 6 || major == 6 && minor >= 9)
 }
 
-// scriptServer is the key of a script's server.
+// scriptServer is the key of what can be given on a script's server, by name.
 type scriptServer struct{}
 
-// given SERVED: what the script has put there belongs to the server's user.
+// given STATE: the script's server is in this state from now on.
 func scriptGiven(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 || args[0] != "served" {
-		ts.Fatalf("usage: given served")
+	states := ts.Value(scriptServer{}).(map[string]func())
+	if neg || len(args) != 1 || states[args[0]] == nil {
+		ts.Fatalf("usage: given served|full")
 	}
-	own := ts.Value(scriptServer{}).(func())
-	own()
+	states[args[0]]()
 }
 
 func setupScript(t *testing.T, env *testscript.Env, start func(uftptest.Config) (*uftptest.Server, error)) error {
@@ -149,7 +151,12 @@ func setupScript(t *testing.T, env *testscript.Env, start func(uftptest.Config) 
 		return err
 	}
 	s.Chown(t)
-	env.Values[scriptServer{}] = func() { s.Chown(t) }
+	env.Values[scriptServer{}] = map[string]func(){
+		"served": func() { s.Chown(t) },
+		"full": func() {
+			s.Faults().Inject(-1, uftptest.Fault{Verb: "STOR", Transfer: true, After: 1, Errno: syscall.ENOSPC})
+		},
+	}
 	env.Setenv("URL", strings.Replace(s.AuthURL(), "https://", "uftp://", 1))
 	env.Setenv("CA", ca)
 	env.Setenv("KEY", key)

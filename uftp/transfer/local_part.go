@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Create implements [Tree]. It fails while another process works on the part.
@@ -69,6 +71,9 @@ func (p *localPart) Hash(ctx context.Context, algo string) (string, error) {
 
 // Commit implements [Part].
 func (p *localPart) Commit(_ context.Context, size int64, a Attributes) error {
+	if err := p.flush(); err != nil {
+		return err
+	}
 	fi, err := p.f.Stat()
 	if err != nil {
 		return bare(err)
@@ -96,11 +101,22 @@ func (p *localPart) Commit(_ context.Context, size int64, a Attributes) error {
 	return nil
 }
 
-// Close implements [Part].
+// flush hears of what the file system could not write: over a network it may say
+// so only when a file is closed. The lock stays, since a copy of the descriptor is.
+func (p *localPart) flush() error {
+	fd, err := unix.FcntlInt(p.f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+// Close implements [Part]. It keeps nothing that the file system failed to write
+// somewhere.
 func (p *localPart) Close(_ context.Context, keep bool) error {
 	err := bare(p.f.Close())
-	if !p.committed && !keep {
-		err = errors.Join(err, bare(os.Remove(p.path)))
+	if p.committed || keep && err == nil {
+		return err
 	}
-	return err
+	return bare(os.Remove(p.path))
 }
