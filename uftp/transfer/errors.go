@@ -27,6 +27,9 @@ var (
 // errIsDir is what is wrong with a directory where files are wanted.
 var errIsDir = fmt.Errorf("%w; directories need recursion", syscall.EISDIR)
 
+// errCopying is what is wrong with a part that others work on.
+var errCopying = fmt.Errorf("%w: another program is copying the same file", fs.ErrExist)
+
 // fatal reports whether nothing else will succeed after err.
 func fatal(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, uftp.ErrAuth) || errors.Is(err, uftp.ErrUnavailable) || errors.Is(err, uftp.ErrBusy)

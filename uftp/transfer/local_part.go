@@ -18,16 +18,54 @@ import (
 func (l Local) Create(_ context.Context, name, part string, resume bool) (Part, error) {
 	target := l.Path(name)
 	path := filepath.Join(filepath.Dir(target), part)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666) //nolint:gosec // the umask decides
+	f, err := openPart(path)
 	if err != nil {
-		return nil, bare(err)
+		return nil, err
 	}
 	p := &localPart{f: f, path: path, target: target}
-	if err := p.open(resume); err != nil {
+	if err := p.begin(resume); err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// openPart opens a part and locks it. Whoever had it open before may have given it
+// its final name since, or removed it: then another one is made. That many times in
+// a row it happens to nobody.
+func openPart(path string) (*os.File, error) {
+	for range 1000 {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o666) //nolint:gosec // the umask decides
+		if err != nil {
+			return nil, bare(err)
+		}
+		still, err := lock(f, path)
+		if err == nil && still {
+			return f, nil
+		}
+		_ = f.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, errCopying
+}
+
+// lock locks a file, and reports whether it still has the name that it was opened by.
+func lock(f *os.File, path string) (bool, error) {
+	// A file system without locks is no reason not to write there.
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, errCopying
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return false, bare(err)
+	}
+	named, err := os.Lstat(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, bare(err)
+	}
+	return err == nil && os.SameFile(fi, named), nil
 }
 
 // localPart is a part on the local disk.
@@ -38,12 +76,7 @@ type localPart struct {
 	committed    bool
 }
 
-func (p *localPart) open(resume bool) error {
-	err := syscall.Flock(int(p.f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return fmt.Errorf("%w: another program is copying the same file", fs.ErrExist)
-	}
-	// A file system without locks is no reason not to write there.
+func (p *localPart) begin(resume bool) error {
 	if !resume {
 		return bare(p.f.Truncate(0))
 	}
@@ -112,11 +145,12 @@ func (p *localPart) flush() error {
 }
 
 // Close implements [Part]. It keeps nothing that the file system failed to write
-// somewhere.
+// somewhere. The lock goes last: then the part is somebody else's.
 func (p *localPart) Close(_ context.Context, keep bool) error {
-	err := bare(p.f.Close())
-	if p.committed || keep && err == nil {
+	if !p.committed && (!keep || p.flush() != nil) {
+		err := bare(os.Remove(p.path))
+		_ = p.f.Close() // of what is gone
 		return err
 	}
-	return bare(os.Remove(p.path))
+	return bare(p.f.Close())
 }
