@@ -120,8 +120,8 @@ func (w workload) countCopies(r *rig) error {
 	return err
 }
 
-// copying are the workloads of copiers.
-func copying(links []string) []workload {
+// copying are the workloads of copiers. One file is copied over more links.
+func copying(links []string, more ...string) []workload {
 	count, n := strconv.Itoa(heapCount), strconv.Itoa(smallSize)
 	run := func(p place, ops, bytes int64, from, to string) []string {
 		return append([]string{"run", "-count", strconv.FormatInt(ops, 10), "-size", strconv.FormatInt(bytes, 10)}, p.copy(from, to)...)
@@ -161,6 +161,9 @@ func copying(links []string) []workload {
 	}
 	for i := range all {
 		all[i].links = links
+		if all[i].copies == 1 {
+			all[i].links = append(more, links...)
+		}
 		// What was copied is read again where it came to.
 		all[i].check = func(p place) []string { return []string{"tree", p.local} }
 		if all[i].writes {

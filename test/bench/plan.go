@@ -101,7 +101,7 @@ func workloads() []workload {
 			},
 		},
 	}
-	return append(all, copying(near)...)
+	return append(all, copying(near, "40ms-4")...)
 }
 
 // readWhole completes a workload that reads bigFile.

@@ -32,6 +32,9 @@ func links() []link {
 		{Name: "lan", Sessions: 4},
 		{Name: "10ms", Delay: "5ms", Sessions: 8},
 		{Name: "40ms", Delay: "20ms", Bandwidth: 50_000_000, Sessions: 8},
+		// These two leave time to a machine of two processors with both ends on it.
+		{Name: "40ms-4", Delay: "20ms", Bandwidth: 50_000_000, Sessions: 4},
+		{Name: "40ms-1", Delay: "20ms", Bandwidth: 400_000_000, Sessions: 1},
 		{Name: "40ms-wide", Delay: "20ms", Sessions: 1},
 		{Name: "100ms", Delay: "50ms", Sessions: 8},
 	}
