@@ -64,6 +64,9 @@ type Config struct {
 	// Location is the time zone UFTPD writes and reads local times in; default
 	// the process's own.
 	Location *time.Location
+	// Verbose has the real UFTPD log every command and every reply. It does not do
+	// so unless told to; [StartReal] tells it.
+	Verbose bool
 	// Logger gets what happens, without secrets; default none.
 	Logger *slog.Logger
 

@@ -35,6 +35,7 @@ func StartReal(tb testing.TB, cfg Config) *Server {
 	if cfg.Dir == "" {
 		cfg.Dir = tb.TempDir()
 	}
+	cfg.Verbose = true // for the end of the log
 	work := tb.TempDir()
 	s, err := NewReal(tb.Context(), cfg, work)
 	switch {

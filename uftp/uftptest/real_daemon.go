@@ -154,7 +154,7 @@ func (d *daemon) environment() []string {
 		"DISABLE_IPv6=true",
 		"MAX_CONNECTIONS=" + strconv.Itoa(d.cfg.MaxConnections),
 		"MAX_STREAMS=" + strconv.Itoa(d.cfg.MaxStreams),
-		"LOG_SYSLOG=false", "LOG_VERBOSE=true",
+		"LOG_SYSLOG=false", "LOG_VERBOSE=" + strconv.FormatBool(d.cfg.Verbose),
 	}
 	if tz, ok := posixZone(d.cfg.Location); ok {
 		env = append(env, "TZ="+tz)
