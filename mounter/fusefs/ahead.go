@@ -26,15 +26,18 @@ const (
 	orderAfter = 2
 	// minAhead and maxAhead bound how many files are read ahead of an opener.
 	minAhead, maxAhead = 8, 256
-	// maxOrders is how many directories may be known by their order at a time.
+	// maxOrders is how many directories may be known by their order at a time, and
+	// maxListed how many entries they may have, unless it is one alone.
 	maxOrders = 8
+	maxListed = 1 << 17
 )
 
 // order is a directory's listing, and how its files were opened.
 type order struct {
+	names []uftp.Info // never changes
+
 	mu     sync.Mutex // guards what follows
-	names  []uftp.Info
-	last   int // index of the furthest file opened of this streak, -1 before the first
+	last   int        // index of the furthest file opened of this streak, -1 before the first
 	streak int
 	window int // files to be ahead
 	next   int // index of the first file that was not read ahead
@@ -118,7 +121,7 @@ func (fs *FS) keepOrder(dir *node, entries []uftp.Info) {
 	dir.order.Store(newOrder(entries))
 	a.orders = slices.DeleteFunc(a.orders, func(n *node) bool { return n == dir })
 	a.orders = append(a.orders, dir)
-	if len(a.orders) > maxOrders {
+	for len(a.orders) > maxOrders || len(a.orders) > 1 && a.listedLocked() > maxListed {
 		a.orders[0].order.Store(nil)
 		a.orders = slices.Delete(a.orders, 0, 1)
 	}

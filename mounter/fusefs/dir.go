@@ -3,6 +3,7 @@ package fusefs
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 type dirHandle struct {
 	id uint64
 	n  *node
+
+	listedEntries atomic.Int64 // as many as entries has
 
 	mu      sync.Mutex // guards what follows; held while the server lists
 	listed  bool
@@ -125,6 +128,7 @@ func (fs *FS) list(ctx context.Context, d *dirHandle) error {
 		}
 	}
 	sortListing(d.entries)
+	d.listedEntries.Store(int64(len(d.entries)))
 	fs.keepOrder(d.n, d.entries)
 	d.listed, d.moved, d.tick, d.at = true, false, tick, time.Now()
 	fs.cfg.Store.PutListing(d.id, d.entries)

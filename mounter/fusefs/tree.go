@@ -276,6 +276,7 @@ func (t *tree) dropUnused(n *node) {
 		parent := n.parent
 		t.unlink(n)
 		delete(t.nodes, n.id)
+		n.order.Store(nil)
 		if t.inos[n.ino] == n {
 			delete(t.inos, n.ino)
 		}

@@ -48,6 +48,7 @@ func OpenUFTP(ctx context.Context, spec volume.Spec, access uftp.Access, log *sl
 		},
 		Update:      client.UpdateAccess,
 		Counters:    func() map[string]int64 { return counters(client.Stats(), files.Stats(), disk) },
+		Held:        files.Held,
 		Passthrough: disk != nil,
 		Close: func() error {
 			return errors.Join(files.Close(), closeDisk(disk), client.Close())

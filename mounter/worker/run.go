@@ -55,11 +55,11 @@ func Run(ctx context.Context, cfg Config) int {
 	defer func() { _ = peer.Close() }()
 	select {
 	case l := <-s.serving:
-		serveMount(ctx, s.logger(), l, peer)
+		serveMount(ctx, s, l, peer)
 	case <-peer.Done():
 		select {
 		case l := <-s.serving: // the last thing the keeper did
-			serveMount(ctx, s.logger(), l, peer)
+			serveMount(ctx, s, l, peer)
 		default: // told to stop, or there will be no mount without a keeper
 		}
 	}
@@ -68,7 +68,8 @@ func Run(ctx context.Context, cfg Config) int {
 
 // serveMount returns when the mount is gone or ctx has ended and everything
 // read from the device is answered.
-func serveMount(ctx context.Context, log *slog.Logger, l *loop, peer *wire.Peer) {
+func serveMount(ctx context.Context, s *session, l *loop, peer *wire.Peer) {
+	log := s.logger()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -82,6 +83,7 @@ func serveMount(ctx context.Context, log *slog.Logger, l *loop, peer *wire.Peer)
 			log.Warn("an idle worker keeps more memory than it needs", "err", err)
 		}
 	}()
+	eachCollection(resting, s.memory.limit)
 	keeper := peer.Done()
 	for {
 		select {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -15,11 +14,6 @@ import (
 	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
-
-// memoryHeadroom is what the heap may have beside the data that is not uploaded,
-// in bytes: the garbage collector works harder as that nears. The cache is
-// outside the heap, and so is the program itself, which is some 30 MiB more.
-const memoryHeadroom = 18 << 20
 
 // FileSystem is what a worker serves: [fusefs.FS].
 type FileSystem interface {
@@ -40,6 +34,9 @@ type Volume struct {
 	Update func(uftp.Access)
 	// Counters tells what it has done so far. Nil is none.
 	Counters func() map[string]int64
+	// Held tells how many bytes of the heap it needs for what has no bound. Nil is
+	// none.
+	Held func() int64
 	// Passthrough says that the kernel may be told to read files itself: there
 	// is a disk that has some.
 	Passthrough bool
@@ -59,6 +56,7 @@ type session struct {
 
 	// Whoever has the turn works with these.
 	identity string // who the credential in use is, "" if not known
+	memory   memory // what start has found
 	loop     *loop
 	serving  chan *loop // gets the loop when it is to run; room for one
 
@@ -135,7 +133,8 @@ func (s *session) start(ctx context.Context, r *wire.Request) error {
 	if _, err := s.volume(); err == nil {
 		return errors.New("already started")
 	}
-	debug.SetMemoryLimit(p.Spec.DirtyLimit + memoryHeadroom)
+	s.memory = memory{bounded: p.Spec.DirtyLimit + memoryHeadroom}
+	s.memory.limit()
 	log := s.logger().With("mount", p.Name)
 	vol, err := s.open(ctx, p.Spec, access, log)
 	if err != nil {
@@ -147,7 +146,7 @@ func (s *session) start(ctx context.Context, r *wire.Request) error {
 		// cannot be compared with this one.
 		log.Warn("the auth service does not say who we are", "err", err)
 	}
-	s.identity = identity
+	s.identity, s.memory.held = identity, vol.Held
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log, s.vol = log, vol
