@@ -99,7 +99,7 @@ func (m *Manager) passFilesAgain(client *keeper.Client) {
 
 // handle answers a worker. Whatever file comes with a request is closed where
 // nobody waits for it.
-func (p *passer) handle(_ context.Context, r *wire.Request) (any, []*wire.FD, error) {
+func (p *passer) handle(ctx context.Context, r *wire.Request) (any, []*wire.FD, error) {
 	file, err := r.Take(0)
 	if err != nil {
 		return nil, nil, err
@@ -128,14 +128,14 @@ func (p *passer) handle(_ context.Context, r *wire.Request) (any, []*wire.FD, er
 			p.unback(a.id)
 		}
 	}()
-	timer := time.NewTimer(passTimeout)
-	defer timer.Stop()
+	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+	defer cancel()
 	select {
 	case a := <-answers:
 		return wire.BackResult{ID: a.id}, nil, a.err
-	case <-timer.C:
+	case <-ctx.Done():
 		close(late)
-		return nil, nil, fmt.Errorf("look at the file: %w", context.DeadlineExceeded)
+		return nil, nil, fmt.Errorf("look at the file: %w", context.Cause(ctx))
 	}
 }
 

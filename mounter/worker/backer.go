@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/csi-uftp/csi-uftp/mounter/fusefs"
@@ -23,6 +24,8 @@ const (
 	// no: it is about the file system, the kernel or privileges, and the next
 	// file would fare no better.
 	backRest = time.Minute
+	// mostAsked bounds the questions to a node that are not answered.
+	mostAsked = 16
 )
 
 // errNoNode means that there is no node to ask right now.
@@ -31,7 +34,8 @@ var errNoNode = errors.New("no node to ask")
 // backer asks the node, which may, to tell the kernel of files. It implements
 // [fusefs.Backer].
 type backer struct {
-	log *slog.Logger
+	log    *slog.Logger
+	asking atomic.Int32 // questions that are not answered
 
 	mu      sync.Mutex // guards what follows
 	peer    *wire.Peer // nil before the first connect
@@ -77,14 +81,53 @@ func (b *backer) Back(ctx context.Context, f *os.File) (int32, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, backTimeout)
 	defer cancel()
-	lent := wire.NewFD(int(f.Fd()))
-	defer lent.Release()
-	var result wire.BackResult
-	if err := node.Call(ctx, wire.NodeBack, struct{}{}, &result, lent); err != nil {
+	id, err := b.ask(ctx, node, f)
+	if err != nil {
 		b.refused(err)
 		return 0, fmt.Errorf("pass a file through: %w", err)
 	}
-	return result.ID, nil
+	return id, nil
+}
+
+// ask asks a node to tell the kernel of f, and waits for the answer until ctx ends.
+// One that comes later is heard too: the kernel keeps what it was told of, and
+// only we know that nobody wants it.
+func (b *backer) ask(ctx context.Context, node *wire.Peer, f *os.File) (int32, error) {
+	if b.asking.Add(1) > mostAsked {
+		b.asking.Add(-1)
+		return 0, errors.New("too many files are asked about")
+	}
+	original := wire.NewFD(int(f.Fd()))
+	lent, err := original.Dup() // the caller closes his when we return
+	original.Release()
+	if err != nil {
+		b.asking.Add(-1)
+		return 0, err
+	}
+	type answer struct {
+		id  int32
+		err error
+	}
+	answers := make(chan answer)
+	go func() { // ends with the connection
+		defer b.asking.Add(-1)
+		var result wire.BackResult
+		err := node.Call(context.WithoutCancel(ctx), wire.NodeBack, struct{}{}, &result, lent)
+		_ = lent.Close()
+		select {
+		case answers <- answer{result.ID, err}:
+		case <-ctx.Done():
+			if err == nil {
+				b.Unback(result.ID)
+			}
+		}
+	}()
+	select {
+	case a := <-answers:
+		return a.id, a.err
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
 }
 
 // refused notes that nothing is to be passed for a while, and says why, once.

@@ -16,6 +16,7 @@ import (
 type fakeNode struct {
 	peer *wire.Peer
 
+	answer  chan struct{} // if not nil, answers wait for it
 	mu      sync.Mutex
 	asked   int
 	refuse  error
@@ -50,9 +51,13 @@ func (n *fakeNode) handle(_ context.Context, r *wire.Request) (any, []*wire.FD, 
 	}
 	defer func() { _ = file.Close() }()
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.asked++
-	return wire.BackResult{ID: int32(n.asked)}, nil, n.refuse
+	id, wait, refuse := int32(n.asked), n.answer, n.refuse
+	n.mu.Unlock()
+	if wait != nil {
+		<-wait
+	}
+	return wire.BackResult{ID: id}, nil, refuse
 }
 
 func (n *fakeNode) event(method string, params json.RawMessage) {
@@ -116,4 +121,43 @@ func TestBacker(t *testing.T) {
 	if id, err := b.Back(t.Context(), f); err != nil || id != 1 {
 		t.Errorf("the next node: file %d, %v", id, err)
 	}
+}
+
+// TestBackerHearsLateAnswers: what the kernel was told for somebody who has given up
+// meanwhile it is told to forget.
+func TestBackerHearsLateAnswers(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &backer{log: testLog(t)}
+	n := connectNode(t, b)
+	answer := make(chan struct{})
+	t.Cleanup(sync.OnceFunc(func() { close(answer) }))
+	n.mu.Lock()
+	n.answer = answer
+	n.mu.Unlock()
+	ctx, giveUp := context.WithCancel(t.Context())
+	refused := make(chan error)
+	for range mostAsked {
+		go func() {
+			_, err := b.ask(ctx, b.peer, f)
+			refused <- err
+		}()
+	}
+	eventually(t, "the node is asked", func() bool { return n.requests() == mostAsked })
+	giveUp()
+	for range mostAsked {
+		if err := <-refused; !errors.Is(err, context.Canceled) {
+			t.Errorf("given up: %v", err)
+		}
+	}
+	if _, err := b.ask(t.Context(), b.peer, f); err == nil || n.requests() != mostAsked {
+		t.Errorf("asked again before any answer came: %v", err)
+	}
+	_ = f.Close() // the node has its own
+	for range mostAsked {
+		answer <- struct{}{}
+	}
+	eventually(t, "the node forgets them", func() bool { return n.forgot() == mostAsked })
 }
