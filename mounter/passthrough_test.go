@@ -135,6 +135,10 @@ func TestPassthrough(t *testing.T) {
 	if n := f.counter("v1", "a", "files_passthrough_files"); n != 1 {
 		t.Errorf("%d files are known to the kernel, want one", n)
 	}
+	cached := f.cached()
+	if !f.inUse(cached) {
+		t.Error("what the kernel reads may be removed to make room")
+	}
 	// The server has another content: who opens the file now gets it.
 	old := bytes.Clone(f.want)
 	f.replace(2, time.Minute)
@@ -151,6 +155,38 @@ func TestPassthrough(t *testing.T) {
 		_ = file.Close()
 	}
 	eventually(t, "nothing is known to the kernel", func() bool { return f.counter("v1", "a", "files_passthrough_files") == 0 })
+	eventually(t, "it may be removed", func() bool { return !f.inUse(cached) })
+}
+
+// cached returns the one file of the disk cache.
+func (f *passedFile) cached() *os.File {
+	f.t.Helper()
+	found, err := filepath.Glob(filepath.Join(f.served, "*", "*.data"))
+	if more, _ := filepath.Glob(filepath.Join(f.served, "*.data")); err == nil {
+		found = append(found, more...)
+	}
+	if len(found) != 1 {
+		f.t.Fatalf("files in the cache: %q, %v", found, err)
+	}
+	file, err := os.Open(found[0])
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = file.Close() })
+	return file
+}
+
+// inUse reports whether somebody holds a file of the disk cache.
+func (f *passedFile) inUse(file *os.File) bool {
+	f.t.Helper()
+	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		err = unix.Flock(int(file.Fd()), unix.LOCK_UN)
+	}
+	if err != nil && err != unix.EWOULDBLOCK {
+		f.t.Fatal(err)
+	}
+	return err != nil
 }
 
 // TestPassthroughNodeRestarts: the next node process does it for the same mounts.

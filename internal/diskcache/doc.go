@@ -21,7 +21,9 @@
 // # Room
 //
 // A locked file counts what all processes have put there (ledger.go). If it gets
-// too much, the contents that were used longest ago are removed. A content takes
+// too much, the contents that were used longest ago are removed, but for those
+// whose file somebody has from [Cache.Complete]: it is locked for as long as it is
+// open. If these take all of the budget nothing more is put there. A content takes
 // half of the budget at most.
 //
 // # Trouble

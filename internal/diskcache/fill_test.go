@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -203,4 +205,45 @@ func TestKeep(t *testing.T) {
 		}
 	}
 	done()
+}
+
+// TestHeldIsCounted: what somebody has open is not removed to make room, as that
+// would make none; nothing more is put there if it takes all there is.
+func TestHeldIsCounted(t *testing.T) {
+	dir := t.TempDir()
+	cfg := config(dir)
+	cfg.Budget = 4 * mib
+	c, other := open(t, cfg), open(t, cfg)
+	var held []*os.File
+	for i := range 2 { // as large as a content may be
+		x := file("/held"+strconv.Itoa(i), 2*mib-64*kib)
+		for off := int64(0); off < x.Size; off += mib {
+			store(t, c, x, off, min(mib, x.Size-off))
+		}
+		held = append(held, complete(t, c, x))
+	}
+	for i := range 4 {
+		store(t, other, file("/more"+strconv.Itoa(i), mib), 0, mib)
+		if has(t, open(t, cfg), file("/more"+strconv.Itoa(i), mib), 0, mib) {
+			t.Error("there is room for more than there is room for")
+		}
+	}
+	for i, f := range held {
+		if info, err := f.Stat(); err != nil || info.Sys().(*syscall.Stat_t).Nlink == 0 {
+			t.Errorf("%d was removed", i)
+		}
+	}
+	if n := onDisk(t, dir); n > cfg.Budget {
+		t.Errorf("%d bytes on the disk, budget %d", n, cfg.Budget)
+	}
+	if st := other.Stats(); st.Errors > 0 || st.Resting || st.Dropped != 4*mib {
+		t.Errorf("%+v", st)
+	}
+	for _, f := range held {
+		_ = f.Close()
+	}
+	x := file("/more", mib)
+	if store(t, other, x, 0, mib); !has(t, open(t, cfg), x, 0, mib) {
+		t.Error("no room for it when nobody has anything open")
+	}
 }

@@ -37,7 +37,8 @@ type ledger struct {
 }
 
 // promise adds n bytes to what is in use, after removing what was used longest
-// ago if they would be too many. The ledger is locked until the caller closes
+// ago if they would be too many. It is errDropped if they are too many even then:
+// what somebody holds is not removed. The ledger is locked until the caller closes
 // what it gets.
 func (l *ledger) promise(ctx context.Context, n int64) (io.Closer, error) {
 	f, err := l.lock(ctx)
@@ -47,6 +48,9 @@ func (l *ledger) promise(ctx context.Context, n int64) (io.Closer, error) {
 	used := l.load(f)
 	if used < 0 || used+n > l.budget {
 		used, err = l.sweep(n)
+	}
+	if err == nil && used+n > l.budget {
+		err = errors.Join(errDropped, l.store(f, used))
 	}
 	if err == nil {
 		err = l.store(f, used+n)
@@ -129,8 +133,8 @@ type found struct {
 }
 
 // sweep counts what is on the disk. If n bytes more would be too many it removes
-// what was used longest ago until there is a tenth of the budget to spare: the
-// next sweep is not to come soon. It returns what is left.
+// what was used longest ago, and nobody holds, until there is a tenth of the budget
+// to spare: the next sweep is not to come soon. It returns what is left.
 func (l *ledger) sweep(n int64) (int64, error) {
 	all, err := l.list()
 	if err != nil {
@@ -150,14 +154,46 @@ func (l *ledger) sweep(n int64) (int64, error) {
 		if !orphan && used+n <= goal {
 			continue
 		}
-		for _, kind := range []string{indexKind, dataKind} {
-			if err := os.Remove(filepath.Join(l.dir, x.name+kind)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return 0, err
-			}
+		removed, err := l.remove(x.name)
+		if err != nil {
+			return 0, err
 		}
-		used -= x.bytes
+		if removed {
+			used -= x.bytes
+		}
 	}
 	return used, nil
+}
+
+// remove removes a content, unless somebody holds it.
+func (l *ledger) remove(name string) (bool, error) {
+	f, err := os.Open(filepath.Join(l.dir, name+dataKind))
+	switch {
+	case err == nil:
+		defer func() { _ = f.Close() }()
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			return false, nil //nolint:nilerr // it is held
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return false, err
+	}
+	for _, kind := range []string{indexKind, dataKind} {
+		if err := os.Remove(filepath.Join(l.dir, name+kind)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// hold keeps a data file from being removed to make room, for as long as this open
+// file of it lives, in whichever process or in the kernel: its bytes would stay on
+// the disk, and nobody would count them. It reports false if it is removed already.
+func hold(f *os.File) bool {
+	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil {
+		return false // somebody is about to remove it
+	}
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink > 0
 }
 
 func (l *ledger) list() ([]found, error) {
