@@ -21,8 +21,11 @@ import (
 // cpArchive uploads a directory as one stream, which the server unpacks into a
 // new directory. That gets its name when everything is in it.
 func (a *app) cpArchive(ctx context.Context, args []string, f *copyFlags) error {
-	if len(args) != 2 || !f.recursive || f.preserve || f.checksum {
+	switch {
+	case len(args) != 2 || !f.recursive || f.preserve || f.checksum:
 		return usageErrorf("--archive uploads one directory, with -r, and knows neither times, permissions nor checksums")
+	case f.limit != "" || f.byteRange != "":
+		return usageErrorf("--archive goes without --limit and --bytes")
 	}
 	return a.withSides(ctx, args, f, func(ctx context.Context, from, to side) error {
 		r, up := to.tree.(transfer.Remote)
@@ -37,6 +40,11 @@ func (a *app) cpArchive(ctx context.Context, args []string, f *copyFlags) error 
 		target := pairs[0].To
 		if _, err := c.Stat(ctx, target); !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, fmt.Errorf("%w: %s; --archive makes a new directory", fs.ErrExist, r.Path(target)))
+		}
+		if f.dryRun {
+			job := f.job(from.tree, to.tree)
+			job.Pairs = pairs
+			return a.run(ctx, job, &f.progress)
 		}
 		return a.observed(&f.progress, false, func(o transfer.Observer) (transfer.Summary, error) {
 			return putTree(ctx, c, from.names[0], r, target, o)

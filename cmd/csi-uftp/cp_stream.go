@@ -17,8 +17,11 @@ import (
 
 // cpStream copies from or to standard input, standard output, a device or a pipe.
 func (a *app) cpStream(ctx context.Context, args []string, f *copyFlags, span *transfer.Range) error {
-	if len(args) != 2 {
+	switch {
+	case len(args) != 2:
 		return usageErrorf("a stream takes one source and one target")
+	case f.checksum || f.limit != "" || f.resume || f.inPlace:
+		return usageErrorf("a stream goes without --checksum, --limit, --resume and --in-place")
 	}
 	if args[0] == stdio || isStream(args[0]) {
 		if span != nil {
@@ -31,6 +34,13 @@ func (a *app) cpStream(ctx context.Context, args []string, f *copyFlags, span *t
 		return err
 	}
 	return a.withRemotes(ctx, []place{p}, &f.remoteFlags, use{sessions: f.parallel}, func(ctx context.Context, r *remote) (err error) {
+		if f.dryRun {
+			info, err := r.Stat(ctx, r.names[0])
+			if err != nil {
+				return err
+			}
+			return a.only(f, transfer.Item{From: r.tree().Path(r.names[0]), To: args[1], Info: info})
+		}
 		w := a.stdout
 		if args[1] != stdio {
 			file, err := os.OpenFile(args[1], os.O_WRONLY, 0)
@@ -61,10 +71,33 @@ func (a *app) cpFromStream(ctx context.Context, args []string, f *copyFlags) err
 	}
 	return a.withRemotes(ctx, []place{p}, &f.remoteFlags, use{write: true}, func(ctx context.Context, r *remote) error {
 		name := r.names[0]
-		if info, err := r.Stat(ctx, name); err == nil && info.IsDir() {
-			return fmt.Errorf("%w: %s is a directory; a stream has no name to take there", fs.ErrInvalid, r.tree().Path(name))
+		item := transfer.Item{From: args[0], To: r.tree().Path(name)}
+		info, err := r.Stat(ctx, name)
+		switch {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		case err == nil && info.IsDir():
+			return fmt.Errorf("%w: %s is a directory; a stream has no name to take there", fs.ErrInvalid, item.To)
+		case err == nil && f.noClobber:
+			item.Action = transfer.Skip
+			return a.only(f, item)
+		case f.dryRun:
+			return a.only(f, item)
 		}
 		return putStream(ctx, r.Client, in, name)
+	})
+}
+
+// only tells of an item that is left alone: it is there already, or nothing shall be
+// changed.
+func (a *app) only(f *copyFlags, item transfer.Item) error {
+	return a.observed(&f.progress, f.dryRun, func(o transfer.Observer) (transfer.Summary, error) {
+		o.Found(item)
+		o.Done(item, nil)
+		if item.Action == transfer.Skip {
+			return transfer.Summary{Skipped: 1}, nil
+		}
+		return transfer.Summary{Files: 1}, nil
 	})
 }
 
