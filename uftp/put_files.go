@@ -136,11 +136,13 @@ func (p *putJob) flush(ctx context.Context) {
 		}
 	}
 	for _, it := range append(rest, todo...) {
-		if p.stop == nil && !it.over {
+		switch {
+		case it.over:
+		case p.stop == nil:
 			p.single(ctx, it)
-		}
-		if !it.over {
+		default:
 			it.fail(p.stop)
+			p.leaves(it)
 		}
 	}
 }
@@ -171,9 +173,16 @@ func (p *putJob) together(ctx context.Context, group []*putItem) {
 	})
 	p.note(ctx, err)
 	for _, it := range group {
-		if it.over && *it.err != nil && it.started {
-			p.left = append(p.left, it)
+		if it.over && *it.err != nil {
+			p.leaves(it)
 		}
+	}
+}
+
+// leaves notes that an item failed, for tidy.
+func (p *putJob) leaves(it *putItem) {
+	if it.started {
+		p.left = append(p.left, it)
 	}
 }
 
@@ -210,7 +219,7 @@ func (p *putJob) single(ctx context.Context, it *putItem) {
 			e.Path = it.Path
 		}
 		*it.err = err
-		p.left = append(p.left, it)
+		p.leaves(it)
 	}
 }
 

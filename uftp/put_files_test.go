@@ -2,6 +2,8 @@ package uftp_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -233,4 +235,33 @@ func TestPutFilesModes(t *testing.T) {
 		}
 		mustHold(t, s, "d", files, errs)
 	})
+}
+
+// TestPutFilesInterrupted gives up in the middle of a group: nothing stays of what
+// had not got its name.
+func TestPutFilesInterrupted(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{})
+	c := open(t, s)
+	uftp.SetFinishTime(c, 10*time.Millisecond)
+	uftp.SetLateTime(c, 100*time.Millisecond)
+	check(t, c.Mkdir(t.Context(), "d"))
+	files := newFiles("d", 20, 1)
+	s.Faults().Inject(1, uftptest.Fault{Verb: "STOR", Skip: 8, Stall: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan []error, 1)
+	go func() { done <- c.PutFiles(ctx, files) }()
+	eventually(t, "eight parts", func() bool {
+		_, err := os.Stat(filepath.Join(s.Dir(), files[7].Part))
+		return err == nil
+	})
+	cancel()
+	errs := <-done
+	for i, err := range errs {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", files[i].Path, err)
+		}
+	}
+	mustHold(t, s, "d", files, errs)
 }
