@@ -147,8 +147,9 @@ func (s *session) syncToServer(path string, src io.ReaderAt, size int64) (SyncSt
 		return d.stats, s.syncFailed(err)
 	}
 	s.sent.Add(d.stats.Sent)
-	err = s.endSync()
-	s.unsettled = ""
+	if err = s.endSync(); err == nil || isRefusal(err) {
+		s.unsettled = ""
+	}
 	return d.stats, err
 }
 
@@ -172,9 +173,10 @@ func (s *session) syncToClient(path string, old io.ReaderAt, oldSize int64, w io
 	return d.stats, true, s.endSync()
 }
 
-// beginSync sends a command of synchronisation and returns the data connection.
+// beginSync sends a command of synchronisation and returns the data connection. No
+// push goes with it: its replies would come before the last one to cmd, if that fails.
 func (s *session) beginSync(cmd string) (net.Conn, error) {
-	conn, err := s.transfer(cmd)
+	conn, err := s.transferPacket(packet(cmd))
 	if err != nil {
 		return nil, err
 	}

@@ -216,3 +216,27 @@ func TestRemoteCopy(t *testing.T) {
 		wantErr(t, readOnly.CopyFrom(ctx, "x", a, "empty"), os.ErrPermission)
 	})
 }
+
+// TestSyncRefusedFarAway: over a long way replies to pushes come with those to
+// commands; a synchronisation whose failure is told behind its first reply is still
+// understood, and the session goes on.
+func TestSyncRefusedFarAway(t *testing.T) {
+	t.Parallel()
+	s, c := farAway(t, 1)
+	ctx := t.Context()
+	check(t, c.Mkdir(ctx, "d"))
+	s.WriteFile(t, "f", pattern(10_000, 1))
+	for range 3 {
+		_, err := c.SyncFromServer(ctx, "d", bytes.NewReader(pattern(600, 2)), 600, io.Discard)
+		wantErr(t, err, syscall.EISDIR)
+		var got bytes.Buffer
+		_, err = c.SyncFromServer(ctx, "f", bytes.NewReader(pattern(9000, 1)), 9000, &got)
+		check(t, err)
+		if !bytes.Equal(got.Bytes(), pattern(10_000, 1)) {
+			t.Error("wrong bytes")
+		}
+	}
+	if st := c.Stats(); st.Logins != 1 || st.Retries != 0 {
+		t.Errorf("%+v", st)
+	}
+}
