@@ -156,3 +156,24 @@ func TestSecretsAreNotSeen(t *testing.T) {
 	}
 	e.unpublish(p)
 }
+
+// TestKeeperKeepsNoCredential: what is published and refreshed goes through the node
+// and the keeper to the worker, and stays there alone.
+func TestKeeperKeepsNoCredential(t *testing.T) {
+	e := newEnv(t)
+	p := e.publication("v1", "a")
+	e.publish(p)
+	if err := e.manager.Publish(t.Context(), p, access("demo", goodPassword+"-rotated")); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir("/proc/self/fd") // of both
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if link, _ := os.Readlink("/proc/self/fd/" + entry.Name()); strings.Contains(link, "memfd:") {
+			t.Errorf("%s is open", link)
+		}
+	}
+	e.unpublish(p)
+}

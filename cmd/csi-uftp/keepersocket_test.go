@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -45,15 +46,15 @@ func TestKeeperSocket(t *testing.T) {
 		t.Fatalf("without sockets: error %v", err)
 	}
 
-	// instance asks a keeper for its name.
-	instance := func(dial func(context.Context) (*keeper.Client, error)) string {
+	// key asks a keeper for what no other has.
+	key := func(dial func(context.Context) (*keeper.Client, error)) string {
 		t.Helper()
 		c, err := dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = c.Close() }()
-		return c.Instance()
+		return hex.EncodeToString(c.Key())
 	}
 	start := func(uid string, age time.Duration) (name string, stop func()) {
 		t.Helper()
@@ -63,7 +64,7 @@ func TestKeeperSocket(t *testing.T) {
 		if err := os.Chtimes(socketOf(uid), then, then); err != nil {
 			t.Fatal(err)
 		}
-		return instance(func(ctx context.Context) (*keeper.Client, error) { return keeper.Dial(ctx, socketOf(uid)) }), stop
+		return key(func(ctx context.Context) (*keeper.Client, error) { return keeper.Dial(ctx, socketOf(uid)) }), stop
 	}
 	older, stopOlder := start(oldPod, time.Hour)
 	newer, stopNewer := start(newPod, time.Minute)
@@ -73,11 +74,11 @@ func TestKeeperSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if got := instance(k.dial); got != newer {
+	if got := key(k.dial); got != newer {
 		t.Errorf("reached %s, want the newer keeper %s", got, newer)
 	}
 	stopNewer() // its socket stays, as after a crash
-	if got := instance(k.dial); got != older {
+	if got := key(k.dial); got != older {
 		t.Errorf("reached %s, want the older keeper %s", got, older)
 	}
 	stopOlder()
@@ -86,7 +87,7 @@ func TestKeeperSocket(t *testing.T) {
 		t.Error("a pod of another namespace was taken for the keeper")
 	}
 	k.namespace = ""
-	if got := instance(k.dial); got != evil {
+	if got := key(k.dial); got != evil {
 		t.Errorf("without a namespace: reached %s, want %s", got, evil)
 	}
 }

@@ -167,12 +167,12 @@ func (l *ledger) sweep(n int64) (int64, error) {
 
 // remove removes a content, unless somebody holds it.
 func (l *ledger) remove(name string) (bool, error) {
-	f, err := os.Open(filepath.Join(l.dir, name+dataKind))
+	f, err := os.Open(filepath.Join(l.dir, name+dataKind)) //nolint:gosec // of our own directory
 	switch {
 	case err == nil:
 		defer func() { _ = f.Close() }()
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			return false, nil //nolint:nilerr // it is held
+			return false, nil // it is held
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return false, err

@@ -127,11 +127,8 @@ func (c *Client) Alive() bool {
 	}
 }
 
-// Instance names the keeper's process; it changes with a restart.
-func (c *Client) Instance() string { return c.hello.Instance }
-
 // Key is what credentials' fingerprints are keyed with, the same for as long as
-// the keeper remembers its mounts.
+// the keeper remembers its mounts, and no other keeper's. Who may only greet gets none.
 func (c *Client) Key() []byte { return c.hello.Key }
 
 // WorkerUID is who the workers are: the keeper's own user, and whoever it says if

@@ -16,7 +16,7 @@ func (k *Keeper) workerEnded(m *mount) {
 	asked := m.removing
 	served := m.device != nil
 	delete(k.mounts, m.name)
-	m.close()
+	_ = m.device.Close()
 	peers := make([]*wire.Peer, 0, len(k.peers))
 	for p := range k.peers {
 		peers = append(peers, p)

@@ -1,7 +1,7 @@
 // Package keeper starts one worker process per mount, watches them, and keeps
-// for each what must outlive it: a copy of the FUSE device's descriptor, the
-// kernel's INIT request, the spec, the credential in sealed memory, and a note
-// that the node process wrote.
+// for each what must outlive the node process: a copy of the FUSE device's
+// descriptor, the kernel's INIT request, the spec, and a note that the node process
+// wrote. Credentials go through it to the workers; it keeps none.
 //
 // A [Keeper] serves connections of node processes; a [Client] is the node's end
 // of one. Both are safe for concurrent use. Only a privileged node process or

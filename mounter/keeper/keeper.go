@@ -82,10 +82,9 @@ func (c Config) withDefaults() Config {
 
 // Keeper holds the mounts. Its lock is held for memory only.
 type Keeper struct {
-	cfg      Config
-	log      *slog.Logger
-	instance string
-	key      []byte
+	cfg Config
+	log *slog.Logger
+	key []byte
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -105,16 +104,9 @@ type mount struct {
 
 	// Guarded by Keeper.mu:
 	note        json.RawMessage
-	credential  *wire.FD // sealed
 	device      *wire.FD // nil until it is served
 	init, reply []byte
 	removing    bool // somebody asked for its end
-}
-
-// close gives the descriptors back.
-func (m *mount) close() {
-	_ = m.credential.Close()
-	_ = m.device.Close()
 }
 
 // New makes a keeper without mounts.
@@ -126,14 +118,13 @@ func New(cfg Config) (*Keeper, error) {
 	_, _ = rand.Read(key) // never fails
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Keeper{
-		cfg:      cfg.withDefaults(),
-		log:      cfg.Logger,
-		instance: rand.Text(),
-		key:      key,
-		ctx:      ctx,
-		cancel:   cancel,
-		mounts:   make(map[string]*mount),
-		peers:    make(map[*wire.Peer]struct{}),
+		cfg:    cfg.withDefaults(),
+		log:    cfg.Logger,
+		key:    key,
+		ctx:    ctx,
+		cancel: cancel,
+		mounts: make(map[string]*mount),
+		peers:  make(map[*wire.Peer]struct{}),
 	}, nil
 }
 

@@ -28,11 +28,11 @@ func (n *nodeConn) handle(ctx context.Context, r *wire.Request) (any, []*wire.FD
 		if r.Method != wire.KeeperHello {
 			return nil, nil, fmt.Errorf("%s: %w", r.Method, fs.ErrPermission)
 		}
-		return wire.HelloResult{Instance: k.instance}, nil, nil
+		return wire.HelloResult{}, nil, nil
 	}
 	switch r.Method {
 	case wire.KeeperHello:
-		return wire.HelloResult{Instance: k.instance, Key: k.key, WorkerUID: k.cfg.WorkerUID}, nil, nil
+		return wire.HelloResult{Key: k.key, WorkerUID: k.cfg.WorkerUID}, nil, nil
 	case wire.KeeperCreate:
 		return nil, nil, n.create(ctx, r)
 	case wire.KeeperServe:
@@ -80,20 +80,18 @@ func (n *nodeConn) create(ctx context.Context, r *wire.Request) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = credential.Close() }()
 	k := n.keeper
 	if err := k.checkCache(p.Spec); err != nil {
-		_ = credential.Close()
 		return err
 	}
 	process, err := startProcess(ctx, k.cfg, k.log.With("mount", p.Name))
 	if err != nil {
-		_ = credential.Close()
 		return err
 	}
-	m := &mount{name: p.Name, spec: p.Spec, note: p.Note, credential: credential, process: process}
+	m := &mount{name: p.Name, spec: p.Spec, note: p.Note, process: process}
 	if err := k.add(m); err != nil {
 		process.stop(ctx, 0, 0)
-		m.close()
 		return err
 	}
 	k.log.Info("worker started", "mount", m.name, "worker_pid", process.pid())
@@ -190,7 +188,7 @@ func (k *Keeper) refresh(ctx context.Context, r *wire.Request) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = credential.Close() }() // nil once it is kept
+	defer func() { _ = credential.Close() }()
 	m, err := k.lookup(p.Name)
 	if err != nil {
 		return err
@@ -198,13 +196,6 @@ func (k *Keeper) refresh(ctx context.Context, r *wire.Request) error {
 	err = m.process.peer.Call(ctx, wire.WorkerRefresh, wire.RefreshParams{Apply: p.Apply}, nil, credential)
 	if err != nil {
 		return m.process.explain(ctx, err)
-	}
-	if p.Apply {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if k.mounts[m.name] == m {
-			m.credential, credential = credential, m.credential
-		}
 	}
 	return nil
 }
@@ -276,9 +267,7 @@ func (k *Keeper) get(r *wire.Request) (any, []*wire.FD, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return wire.GetResult{
-		Spec: m.spec, Note: m.note, Init: m.init, Reply: m.reply, PID: m.process.pid(),
-	}, []*wire.FD{device}, nil
+	return wire.GetResult{Spec: m.spec, Note: m.note, Init: m.init, Reply: m.reply}, []*wire.FD{device}, nil
 }
 
 // remove ends a mount's worker. A mount that is not there has ended already.

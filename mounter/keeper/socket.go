@@ -31,7 +31,7 @@ func Listen(path string) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("keeper socket: %w", err)
 	}
 	l.SetUnlinkOnClose(false) // the short name means nothing any more then
-	// Between bind and chmod only users that checkPeer lets in get anything.
+	// Between bind and chmod only users that admit lets in get anything.
 	if err := os.Chmod(path, 0o600); err != nil {
 		_ = l.Close()
 		return nil, fmt.Errorf("keeper socket: %w", err)

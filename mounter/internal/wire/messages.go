@@ -43,11 +43,9 @@ const NodeUnback = "unback" // UnbackParams
 
 // HelloResult introduces a keeper.
 type HelloResult struct {
-	Instance string `json:"instance"` // differs after a restart
 	// Key is what fingerprints of credentials are keyed with. It lives as long
 	// as the keeper's memory of the mounts does, so that a new node process
-	// computes the same fingerprints.
-	// It is for nodes only.
+	// computes the same fingerprints. It is for nodes only.
 	Key []byte `json:"key,omitempty"`
 	// WorkerUID is who the workers are, if the keeper is root. It is for nodes
 	// only.
@@ -108,7 +106,6 @@ type GetResult struct {
 	Note  json.RawMessage `json:"note,omitempty"`
 	Init  []byte          `json:"init"`
 	Reply []byte          `json:"reply"`
-	PID   int             `json:"pid"` // in the keeper's process namespace, for logs
 }
 
 // RemoveParams says how long a worker may take to end by itself once its mount
