@@ -51,6 +51,8 @@ type clients struct {
 	base uftp.Config // logger and dialer
 	key  []byte      // for fingerprints
 
+	ending sync.WaitGroup // clients that are being closed
+
 	mu   sync.Mutex // guards the following; held for memory only
 	open map[string]*sharedClient
 	done bool
@@ -72,17 +74,12 @@ func newClients(base uftp.Config, dial func(uftp.Config) (remote, error)) *clien
 func (c *clients) acquire(spec volume.Spec, access uftp.Access) (r remote, release func(), err error) {
 	key := strings.Join([]string{spec.AuthURL, spec.Path, spec.RemoteGroup, spec.ClientAddress,
 		fmt.Sprint(spec.Insecure), access.Fingerprint(c.key)}, "\x00")
-	defer func(idle []*sharedClient) {
-		for _, s := range idle {
-			_ = s.Close() // nobody waits for it
-		}
-	}(c.evict(clientIdle))
-
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.done {
 		return nil, nil, fmt.Errorf("provisioner: %w", fs.ErrClosed)
 	}
+	c.evict(clientIdle)
 	s := c.open[key]
 	if s == nil {
 		cfg := c.base
@@ -105,18 +102,15 @@ func (c *clients) acquire(spec volume.Spec, access uftp.Access) (r remote, relea
 	}), nil
 }
 
-// evict takes out the clients that were idle for so long.
-func (c *clients) evict(idle time.Duration) []*sharedClient {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var out []*sharedClient
+// evict ends the clients that were idle for so long. Nobody waits for them: the
+// server may be away. c.mu is held.
+func (c *clients) evict(idle time.Duration) {
 	for key, s := range c.open {
 		if s.users == 0 && time.Since(s.last) >= idle {
 			delete(c.open, key)
-			out = append(out, s)
+			c.ending.Go(func() { _ = s.Close() })
 		}
 	}
-	return out
 }
 
 // close ends all clients, and the operations that use them.
@@ -130,5 +124,6 @@ func (c *clients) close() error {
 	for _, s := range all {
 		errs = append(errs, s.Close())
 	}
+	c.ending.Wait()
 	return errors.Join(errs...)
 }
