@@ -76,7 +76,9 @@ type Config struct {
 	IdleTimeout time.Duration
 	// IOTimeout is how long an operation waits for a server that is away or
 	// busy; default 5 minutes. A server that is silent in the middle of
-	// something for a quarter of that counts as gone.
+	// something for a quarter of that counts as gone. One that has been away for
+	// as long is not waited for any more: operations fail at once, with
+	// ErrUnavailable, until it is seen to be back. Connect asks in any case.
 	IOTimeout time.Duration
 	// RateLimit is how many bytes per second the client's reads and writes at
 	// offsets move, all together; 0 is no limit. Streams (Get, Put) and sessions
@@ -188,7 +190,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.dialer.limit.rate = cfg.RateLimit
 	c.pool = newPool(c.openSession, cfg.MaxSessions, cfg.IdleTimeout, cfg.Logger)
-	c.pool.far = c.dialer.far
+	c.pool.far, c.pool.outage.patience = c.dialer.far, cfg.IOTimeout
 	c.engine = newEngine(c.pool, c.dialer, cfg.IOTimeout, cfg.Logger)
 	c.writer = newWriter(c.pool, c.dialer, cfg.IOTimeout)
 	return c, nil

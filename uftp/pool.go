@@ -18,7 +18,8 @@ var errClosed = errors.New("client closed")
 // (pool_grow.go); serves those who wait in their order; and closes what was idle
 // for long. The server's limit of sessions is per user over all clients, so a
 // pool that holds a session lives with what it has when it may not have more, and
-// one that holds none keeps trying.
+// one that holds none keeps trying, until that is in vain for too long
+// (pool_outage.go).
 //
 // The mutex is never held across the network.
 type pool struct {
@@ -60,6 +61,7 @@ type pool struct {
 	sweeping  bool        // the goroutine that closes idle ones runs
 	again     *time.Timer // looks whether to open one, later; or nil
 	last      error
+	outage    outage
 	closed    bool
 }
 
@@ -164,6 +166,12 @@ func (p *pool) borrow(ctx context.Context, b *borrower) (*session, error) {
 	if p.closed {
 		p.mu.Unlock()
 		return nil, errClosed
+	}
+	if !b.impatient {
+		if err := p.outageLocked(time.Now()); err != nil {
+			p.mu.Unlock()
+			return nil, err
+		}
 	}
 	p.waiting = append(p.waiting, b)
 	p.growLocked()

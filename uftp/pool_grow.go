@@ -187,7 +187,7 @@ func (p *pool) turnLocked(now time.Time) time.Duration {
 
 // openedLocked takes a new session in, which shows that the limit is no lower.
 func (p *pool) openedLocked(s *session) {
-	p.last, p.spare = nil, false
+	p.last, p.spare, p.outage.since = nil, false, time.Time{}
 	p.refused = p.refused && time.Now().Before(p.growAfter) // asked for before it was
 	p.all[s] = struct{}{}
 	p.setLimit(max(int(p.limit.Load()), len(p.all)))
@@ -215,8 +215,13 @@ func (p *pool) failedLocked(err error) {
 		p.log.Debug("no further session", "sessions", len(p.all), "err", err)
 		return
 	}
+	now := time.Now()
+	p.outage.note(err, now)
+	if p.outage.over(now) {
+		err = p.outage.final(err, now)
+	}
 	p.waiting = slices.DeleteFunc(p.waiting, func(b *borrower) bool {
-		tell := !retryable(err) || b.impatient && (!errors.Is(err, ErrBusy) || time.Now().After(b.until))
+		tell := !retryable(err) || b.impatient && (!errors.Is(err, ErrBusy) || now.After(b.until))
 		if tell {
 			b.got <- loan{err: err}
 		}

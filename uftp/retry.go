@@ -31,8 +31,9 @@ import (
 // server's process of the lost session is gone; see lateWrites.
 //
 // Waiting for a session and for better times is bounded by the caller's context
-// and by IOTimeout, counted from the start of the operation. A transfer that
-// makes progress is not: it ends when nothing moved for a quarter of IOTimeout.
+// and by IOTimeout, counted from the start of the operation, or from when the
+// server was found to be away: see outage. A transfer that makes progress is not:
+// it ends when nothing moved for a quarter of IOTimeout.
 
 // retryable reports whether err may go away by itself.
 func retryable(err error) bool {

@@ -102,7 +102,8 @@ func Attributes() []Attribute {
 		duration("idleTimeout", "1m", time.Second, 24*time.Hour, func(s *Spec) *time.Duration { return &s.IdleTimeout },
 			"After this time without use a session is given back to the server."),
 		duration("ioTimeout", "5m", time.Second, 24*time.Hour, func(s *Spec) *time.Duration { return &s.IOTimeout },
-			"How long an operation waits for a server that is away before it fails with an I/O error."),
+			"How long an operation waits for a server that is away before it fails with an I/O error, counted from when the server was found "+
+				"to be away: after that time operations fail at once, until it is back."),
 
 		choice("encryption", "none", []string{"none", "aes", "blowfish"}, func(s *Spec) *string { return &s.Encryption },
 			"Encrypt data connections, with a new key for each authentication. It hides contents from who happens to see them, not from "+
