@@ -446,6 +446,90 @@ func TestServerAwayIsWaitedForOnce(t *testing.T) {
 	wantFile(t, m.served("f"), "data")
 }
 
+// writeAll writes to a file as one request, in the background: the kernel's requests
+// are smaller.
+func (r *raw) writeAll(f *fuse.CreateOut, data []byte, off int64) <-chan written {
+	done := make(chan written, 1)
+	go func() {
+		in := &fuse.WriteIn{InHeader: header(f.NodeId), Fh: f.Fh, Offset: uint64(off)}
+		n, st := r.Write(nil, in, data)
+		done <- written{int(n), st}
+	}()
+	return done
+}
+
+type written struct {
+	n  int
+	st fuse.Status
+}
+
+// wantSoon returns what comes from a channel, which need not be waited for long.
+func wantSoon[T any](t *testing.T, what string, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("timed out: %s", what)
+	}
+	return v
+}
+
+// TestServerAwayIsNotWaitedForAgain: writers that find no room, because uploads
+// waited for the server in vain, do not wait as long once more, each by himself.
+// When it takes data again they do wait for room.
+func TestServerAwayIsNotWaitedForAgain(t *testing.T) {
+	for name, cause := range map[string]error{"away": uftp.ErrUnavailable, "silent": context.DeadlineExceeded} {
+		t.Run(name, func(t *testing.T) {
+			r := newRaw(t, func(c *fusefs.Config) {
+				c.Spec.DirtyLimit, c.Spec.IOTimeout, c.RetryDelay, c.WriteBackDelay = 1<<20, time.Hour, time.Hour, time.Hour
+			})
+			f, g := r.create(1, "f"), r.create(1, "g")
+			r.remote.setFault(failing(cause, "write"))
+			want := fuse.Status(fusefs.Errno(cause))
+			data := make([]byte, 2<<20)
+			first := wantSoon(t, "the writer who fills the spool", r.writeAll(f, data, 0))
+			if !first.st.Ok() || first.n == 0 || first.n == len(data) {
+				t.Fatalf("wrote %+v", first)
+			}
+			for range 3 {
+				if w := wantSoon(t, "the next write", r.writeAll(f, data, int64(first.n))); w.st != want {
+					t.Errorf("wrote %+v, want %v", w, want)
+				}
+			}
+			if w := wantSoon(t, "a write to another file", r.writeAll(g, data, 0)); w.st.Ok() {
+				t.Errorf("wrote %+v to another file", w)
+			}
+
+			// Some arrives, and the rest comes slowly.
+			dirty := r.Stats().Spool.Dirty
+			var batches atomic.Int32
+			goOn := make(chan struct{})
+			r.remote.setFault(func(_ context.Context, op, _ string) error {
+				if op == "write" && batches.Add(1) > 1 {
+					<-goOn
+				}
+				return nil
+			})
+			flushed := make(chan fuse.Status, 1)
+			go func() { flushed <- r.Flush(nil, &fuse.FlushIn{InHeader: header(f.NodeId), Fh: f.Fh}) }()
+			eventually(t, "some data on the server", func() bool { return r.Stats().Spool.Dirty < dirty })
+			slow := r.writeAll(f, data, int64(first.n))
+			select {
+			case w := <-slow:
+				t.Errorf("wrote %+v while the server was slow", w)
+			case <-time.After(50 * time.Millisecond):
+			}
+			close(goOn)
+			if w := wantSoon(t, "a write when there is room", slow); w.n != len(data) {
+				t.Errorf("wrote %+v of %d bytes", w, len(data))
+			}
+			if st := wantSoon(t, "close", flushed); !st.Ok() {
+				t.Errorf("close: %v", st)
+			}
+		})
+	}
+}
+
 // TestOpenSeesTheEnd: what others closed is there at the next open, all of it,
 // however long the kernel may believe in the size that it knows.
 func TestOpenSeesTheEnd(t *testing.T) {

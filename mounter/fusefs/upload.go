@@ -163,6 +163,7 @@ func (fs *FS) sendBatch(ctx context.Context, n *node, path string, batch spool.B
 	n.seq++
 	fs.spool.Commit(n.id, batch)
 	n.mu.Unlock()
+	fs.back.arrived(n)
 	return after, nil
 }
 

@@ -96,8 +96,9 @@ func (fs *FS) store(n *node, p []byte, off *int64, atEnd bool) (retry <-chan str
 
 // awaitRoom waits until there may be room in the spool, as long as the volume
 // waits for a server, and not for what waiting does not mend: if the server
-// refuses what takes the room, a disk is full, say, that is the error. If
-// uploads of n fail otherwise, that is why there is none in the end.
+// refuses what takes the room, a disk is full, say, or was waited for in vain by
+// what takes it, that is the error. If uploads of n fail otherwise, that is why
+// there is none in the end.
 func (fs *FS) awaitRoom(ctx context.Context, n *node, retry <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, fs.spec.IOTimeout)
 	defer cancel()

@@ -149,24 +149,30 @@ func refused(err error) bool {
 }
 
 // hopeless returns why there will be no room for data of n if one only waits:
-// its own upload was refused, or that of everything in the spool was. If that
-// was some time ago it is tried again first. The channel is closed when there
-// is another answer.
+// its own upload failed, or that of everything in the spool did, because it was
+// refused or because the server is away. What was refused some time ago is tried
+// again first. Who is away was waited for already, as long as the volume does:
+// that is tried again, too, but nobody waits for it once more. The channel is
+// closed when there is another answer.
 func (fs *FS) hopeless(n *node) (failed <-chan struct{}, err error) {
 	b := fs.back
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	jobs := maps.Clone(b.jobs)
-	if own := b.jobs[n]; own != nil && refused(own.err) {
+	if own := b.jobs[n]; own != nil && (refused(own.err) || away(own.err)) {
 		jobs = map[*node]*job{n: own}
 	}
 	again := false
 	for m, j := range jobs {
-		switch {
-		case !refused(j.err):
+		if !refused(j.err) && !away(j.err) {
 			return b.failed, nil
-		case time.Since(j.failedAt) > fs.cfg.RetryDelay: // also if it is being tried right now
-			j.retryAt, again = time.Now(), true
+		}
+		if time.Since(j.failedAt) > fs.cfg.RetryDelay { // also if it is being tried right now
+			j.retryAt = time.Now()
+			b.kick()
+			again = again || !away(j.err)
+		}
+		switch {
 		case m == n || errors.Is(j.err, syscall.ENOSPC) || errors.Is(j.err, syscall.EDQUOT):
 			err = j.err
 		case err == nil:
@@ -174,10 +180,19 @@ func (fs *FS) hopeless(n *node) (failed <-chan struct{}, err error) {
 		}
 	}
 	if again {
-		b.kick()
 		return b.failed, nil
 	}
 	return b.failed, err
+}
+
+// arrived notes that the server takes data of n: how its last upload failed says
+// nothing any more to those who wait for room.
+func (b *writeback) arrived(n *node) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if j := b.jobs[n]; j != nil {
+		j.err = nil
+	}
 }
 
 // failing returns the errors of files whose last upload failed.
