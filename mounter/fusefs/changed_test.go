@@ -259,3 +259,33 @@ func (s *stress) again(t *testing.T, what string, f func(n int) error) {
 		}
 	})
 }
+
+// TestTruncateToTheSizeKnown: a file that others have appended to since is cut, also
+// to the size that it had, whether or not something waits to be uploaded.
+func TestTruncateToTheSizeKnown(t *testing.T) {
+	for name, data := range map[string]string{"clean": "", "dirty": "x"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRaw(t, func(c *fusefs.Config) { c.Spec.AttrTimeout, c.WriteBackDelay = 0, time.Hour })
+			write(t, r.remote.root+"/f", "0123456789")
+			n := r.lookup(1, "f").NodeId
+			fh := r.open(n)
+			if _, st := r.Write(nil, &fuse.WriteIn{InHeader: header(n), Fh: fh}, []byte(data)); !st.Ok() {
+				t.Fatal(st)
+			}
+			write(t, r.remote.root+"/f", "0123456789 and more")
+			var in fuse.SetAttrIn
+			in.NodeId, in.Valid, in.Size = n, fuse.FATTR_SIZE, 10
+			var out fuse.AttrOut
+			if st := r.SetAttr(nil, &in, &out); !st.Ok() {
+				t.Fatal(st)
+			}
+			if out.Size != 10 {
+				t.Errorf("shown are %d bytes", out.Size)
+			}
+			if st := r.Flush(nil, &fuse.FlushIn{InHeader: header(n), Fh: fh}); !st.Ok() {
+				t.Errorf("close: %v", st)
+			}
+			wantFile(t, r.remote.root+"/f", data+"0123456789"[len(data):])
+		})
+	}
+}

@@ -15,6 +15,9 @@ import (
 // once: after it the server's size and the end of the dirty data together are
 // the new size. The caller holds n's op gate exclusively.
 func (fs *FS) truncate(ctx context.Context, n *node, path string, size int64) error {
+	if err := fs.verify(ctx, n, path); err != nil { // others may have written behind the end
+		return err
+	}
 	n.mu.Lock()
 	onServer := n.info.Size
 	// Not while a failed upload may have left more there than we know.
@@ -27,9 +30,6 @@ func (fs *FS) truncate(ctx context.Context, n *node, path string, size int64) er
 		return nil
 	}
 	n.mu.Unlock()
-	if err := fs.verify(ctx, n, path); err != nil {
-		return err
-	}
 	return fs.change(ctx, n, path, func() (known *uftp.Info, err error) {
 		err = fs.withWriteMode(ctx, n, path, func() error {
 			if size > 0 {
