@@ -135,3 +135,24 @@ func TestSessionsSideBySide(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 }
+
+// TestLoginSilent has a server that lets us in and then says nothing, as it does
+// when the file system of the base directory hangs: that is no missing directory,
+// and may pass.
+func TestLoginSilent(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{})
+	s.WriteFile(t, "data", nil)
+	short := func(c *uftp.Config) { c.DialTimeout, c.IOTimeout = 200*time.Millisecond, 2*time.Second }
+	silence := uftptest.Fault{Verb: "TYPE", Stall: true} // the first command after the password
+	s.Faults().Inject(-1, silence)
+	if _, err := open(t, s, short).Stat(t.Context(), "data"); !errors.Is(err, uftp.ErrUnavailable) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("silent for ever: %v", err)
+	}
+	s.Faults().Clear()
+	s.Faults().Inject(2, silence)
+	c := open(t, s, func(c *uftp.Config) { c.DialTimeout = time.Second })
+	if _, err := c.Stat(t.Context(), "data"); err != nil {
+		t.Errorf("silent twice: %v", err)
+	}
+}

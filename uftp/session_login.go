@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/jlaffaye/ftp"
@@ -129,10 +131,11 @@ func (s *session) admitted() error {
 			return err
 		}
 	}
-	if _, err := s.ctl.br.Peek(1); err != nil {
+	_, err = s.ctl.br.Peek(1)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 		return errNoBase
 	}
-	return nil
+	return lost(err) // silence is no answer: the directory's file system may hang
 }
 
 // inquired reads the replies to an inquiry.
