@@ -1,9 +1,9 @@
 package uftpfs
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -136,6 +136,9 @@ func (f *FS) list(p string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
+// maxTrusted is how much memory is taken on the word of a server.
+const maxTrusted = 64 << 20
+
 // ReadFile implements [fs.ReadFileFS]. The content is that of one version of the
 // file, read in one transfer.
 func (f *FS) ReadFile(name string) (data []byte, err error) {
@@ -149,12 +152,11 @@ func (f *FS) ReadFile(name string) (data []byte, err error) {
 		return nil, fail(op, name, err)
 	}
 	defer func() { err = fail(op, name, errors.Join(err, r.Close())) }()
-	data = make([]byte, info.Size)
-	n, err := io.ReadFull(r, data)
-	if errors.Is(err, io.EOF) && len(data) == 0 {
-		err = nil
-	}
-	return data[:n], err
+	// The size is what the server says: a buffer for all of it, and for seeing the
+	// end, as long as that is no risk.
+	buf := bytes.NewBuffer(make([]byte, 0, min(info.Size, maxTrusted)+bytes.MinRead))
+	_, err = buf.ReadFrom(r)
+	return buf.Bytes(), err
 }
 
 // Sub implements [fs.SubFS]. As with [os.DirFS] the directory need not exist.

@@ -290,3 +290,18 @@ func TestDirectoryFile(t *testing.T) {
 	wantErr(t, err, syscall.EISDIR)
 	check(t, d.Close())
 }
+
+// TestReadFileSizes has a server that announces more than there is memory.
+func TestReadFileSizes(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{})
+	f := open(t, s, func(c *uftp.Config) { c.IOTimeout = time.Second })
+	for _, size := range []int{0, 1, 1 << 20} {
+		s.WriteFile(t, "f", bytes.Repeat([]byte("x"), size))
+		if data, err := f.ReadFile("f"); err != nil || len(data) != size {
+			t.Errorf("%d bytes of %d, %v", len(data), size, err)
+		}
+	}
+	s.Faults().Inject(-1, uftptest.Fault{Verb: "RETR", Reply: "150 OK 4611686018427387904 bytes available for reading."})
+	_, err := f.ReadFile("f")
+	wantErr(t, err, uftp.ErrUnavailable)
+}
