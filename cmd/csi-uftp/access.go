@@ -196,11 +196,12 @@ var errNoCredential = fmt.Errorf("%w: no credential given", uftp.ErrAuth)
 
 // credential chooses one as helpCredentials says.
 func (a *app) credential(u uftpfs.URL, f *remoteFlags) (uftp.Credential, error) {
-	if name, password, ok := strings.Cut(f.user, ":"); ok { // as other UFTP clients have it
-		f.user, u.Password = name, uftp.Secret(password)
+	name, given, ok := strings.Cut(f.user, ":")
+	if ok { // as other UFTP clients have it
+		u.Password = uftp.Secret(given)
 		a.warnOfSecret("on the command line")
 	}
-	user := cmp.Or(f.user, u.User, os.Getenv(envUser))
+	user := cmp.Or(name, u.User, os.Getenv(envUser))
 	identity, err := identityFile(f.identity, u.Identity)
 	if err != nil {
 		return nil, err
@@ -230,7 +231,7 @@ func (a *app) credential(u uftpfs.URL, f *remoteFlags) (uftp.Credential, error) 
 		return uftp.TokenEnv{Name: u.TokenEnv}, nil
 	case u.Identity != "":
 		return a.sshKey(user, identity, secret)
-	case f.user == "" && u.User == "" && os.Getenv(envToken) != "":
+	case name == "" && u.User == "" && os.Getenv(envToken) != "":
 		return uftp.TokenEnv{Name: envToken}, nil
 	case user == "":
 		return nil, errNoCredential
