@@ -93,6 +93,11 @@ func (d delta) run(ctx context.Context) (stats uftp.SyncStats, err error) {
 		if stats, err = c.SyncToServer(ctx, d.target, file, d.info.Size); err != nil {
 			return stats, err
 		}
+		if mode := d.info.Mode.Perm(); mode != d.mode {
+			if err := c.Chmod(ctx, d.target, mode); err != nil {
+				return stats, err
+			}
+		}
 		return stats, c.Chtimes(ctx, d.target, d.info.ModTime)
 	}
 	fi, err := file.Stat()
@@ -108,7 +113,7 @@ func (d delta) run(ctx context.Context) (stats uftp.SyncStats, err error) {
 	if stats, err = c.SyncFromServer(ctx, d.source, file, fi.Size(), w); err != nil {
 		return stats, err
 	}
-	return stats, part.Commit(ctx, w.size, transfer.Attributes{Mode: d.mode, SetMode: true, ModTime: d.info.ModTime})
+	return stats, part.Commit(ctx, w.size, transfer.Attributes{Mode: d.info.Mode, SetMode: true, ModTime: d.info.ModTime})
 }
 
 // partWriter writes a part from its beginning to its end.
