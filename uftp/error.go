@@ -22,6 +22,9 @@ var (
 	ErrUntrusted = fmt.Errorf("%w: certificate not trusted", ErrUnavailable)
 	// ErrProtocol means that the server broke the protocol.
 	ErrProtocol = errors.New("protocol error")
+	// ErrCorrupt means that the hash of a copy is not that of its source. The copy
+	// was thrown away.
+	ErrCorrupt = errors.New("checksums differ")
 )
 
 // Error is the error of one operation.

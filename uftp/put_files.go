@@ -29,12 +29,16 @@ type NewFile struct {
 	Mode    fs.FileMode
 	SetMode bool
 	ModTime time.Time // to the second; zero is now
+	// Hash, if not "", is the name of an algorithm, as for [Client.Hash], and Sum
+	// the hash of Data by it, in lower-case hexadecimal digits. What the server has
+	// got is compared with that; [ErrCorrupt] means that it differs.
+	Hash, Sum string
 }
 
 // PutFiles puts many small files, making them or replacing what is there, without
 // waiting for the server between them: two round trips for a hundred. It returns
 // an error, or nil, for each. A file is written under its Part, and gets its name
-// when size, mode and time are right; after an error it has not, and there is no
+// when size, mode, time and hash are right; after an error it has not, and there is no
 // Part. Names may not be given twice.
 //
 // Once the server cannot be reached in spite of all patience, or refuses the
@@ -62,7 +66,7 @@ type putItem struct {
 	err        *error
 	started    bool // there may be a Part
 	over       bool
-	stored     bool  // under Part, with size, mode and time right
+	stored     bool  // under Part, with size, mode, time and hash right
 	zone       int64 // seconds that the server's local time is ahead of UTC, we think
 	late       bool  // it was not
 }
@@ -86,6 +90,14 @@ func newPutItem(f *NewFile, err *error) (*putItem, error) {
 // see [Client.Chmod].
 func (it *putItem) alone() bool {
 	return (it.SetMode || !it.ModTime.IsZero()) && strings.Contains(wirePath(it.part), " ")
+}
+
+// corrupt compares the hash that the server has computed with the right one.
+func (it *putItem) corrupt(sum string) error {
+	if sum == it.Sum {
+		return nil
+	}
+	return wrapError(opPut, it.Path, fmt.Errorf("%w: %s is %s at the source and %s in the copy", ErrCorrupt, it.Hash, it.Sum, sum))
 }
 
 // fail ends an item with an error.
@@ -208,6 +220,12 @@ func (p *putJob) single(ctx context.Context, it *putItem) {
 	}
 	if err == nil && !it.ModTime.IsZero() {
 		err = p.c.Chtimes(ctx, it.part, it.ModTime)
+	}
+	if err == nil && it.Hash != "" {
+		var sum string
+		if sum, err = p.c.Hash(ctx, it.part, it.Hash, 0, -1); err == nil {
+			err = it.corrupt(sum)
+		}
 	}
 	if err == nil {
 		err = p.c.Rename(ctx, it.part, it.path)

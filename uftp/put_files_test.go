@@ -3,6 +3,7 @@ package uftp_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,7 +21,8 @@ import (
 	"github.com/csi-uftp/csi-uftp/uftp/uftptest"
 )
 
-// newFiles makes n files of different sizes, some of them empty, in dir.
+// newFiles makes n files of different sizes, some of them empty, in dir. Every
+// other one is checked by its hash.
 func newFiles(dir string, n int, seed uint64) []uftp.NewFile {
 	r := rand.New(rand.NewPCG(seed, 0))
 	files := make([]uftp.NewFile, n)
@@ -28,6 +30,9 @@ func newFiles(dir string, n int, seed uint64) []uftp.NewFile {
 		files[i] = uftp.NewFile{
 			Path: fmt.Sprintf("%s/f%03d", dir, i), Part: fmt.Sprintf("%s/.part%03d", dir, i),
 			Data: pattern(r.IntN(40_000)*r.IntN(2), seed+uint64(i)),
+		}
+		if i%2 == 0 {
+			files[i].Hash, files[i].Sum = "SHA-256", fmt.Sprintf("%x", sha256.Sum256(files[i].Data))
 		}
 	}
 	return files
@@ -95,6 +100,31 @@ func TestPutFiles(t *testing.T) {
 		if errs := c.PutFiles(ctx, nil); len(errs) != 0 {
 			t.Errorf("nothing: %v", errs)
 		}
+	})
+}
+
+// TestPutFilesCorrupt has files whose bytes are not those that there should be, in a
+// group and one that goes alone: they do not get their names.
+func TestPutFilesCorrupt(t *testing.T) {
+	t.Parallel()
+	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
+		c := open(t, s)
+		check(t, c.Mkdir(t.Context(), "d"))
+		files := newFiles("d", 40, 9)
+		files[20].Part, files[20].Mode, files[20].SetMode = "d/part with blanks", 0o600, true
+		bad := map[int]bool{0: true, 20: true, 38: true}
+		for i := range bad {
+			files[i].Sum = strings.Repeat("0", 64)
+		}
+		files[10].Hash = "SHA-3" // not one of the server's
+		errs := c.PutFiles(t.Context(), files)
+		for i, err := range errs {
+			switch {
+			case bad[i] != errors.Is(err, uftp.ErrCorrupt), i != 10 && !bad[i] && err != nil, i == 10 && err == nil:
+				t.Errorf("%s: %v", files[i].Path, err)
+			}
+		}
+		mustHold(t, s, "d", files, errs)
 	})
 }
 

@@ -41,7 +41,11 @@ func putCommands(it *putItem) []string {
 	if !it.ModTime.IsZero() {
 		cmds = append(cmds, mfmtCommand(it, w))
 	}
-	return append(cmds, "STAT F "+w)
+	cmds = append(cmds, "STAT F "+w)
+	if it.Hash != "" {
+		cmds = append(cmds, "OPTS HASH "+it.Hash, "HASH "+w)
+	}
+	return cmds
 }
 
 func mfmtCommand(it *putItem, w string) string {
@@ -141,10 +145,18 @@ func (t *putTransfer) replies(it *putItem) error {
 		return err
 	}
 	info, other, err := t.attributes(it)
-	if err == nil {
-		t.judge(it, failed, certain, info, other)
+	if err != nil {
+		return err
 	}
-	return err
+	corrupt, err := t.sum(it)
+	if err != nil {
+		return err
+	}
+	if other == nil && info.Size == int64(len(it.Data)) {
+		other = corrupt
+	}
+	t.judge(it, failed, certain, info, other)
+	return nil
 }
 
 // judge decides about a file: failed is what was said to STOR, other to what came
@@ -253,6 +265,31 @@ func (t *putTransfer) attributes(it *putItem) (info Info, failed, err error) {
 		return Info{}, nil, failed
 	}
 	return info, failed, nil
+}
+
+// sum reads the replies about the hash. The first error is about the file, the
+// other one is the session's.
+func (t *putTransfer) sum(it *putItem) (failed, err error) {
+	if it.Hash == "" {
+		return nil, nil
+	}
+	for _, code := range []int{200, 213} {
+		r, err := t.s.ctl.readReply()
+		if err != nil {
+			return nil, err
+		}
+		if err := r.want(code); failed == nil && err != nil {
+			failed = err
+		}
+		if failed == nil && code == 213 {
+			sum, err := hashIn(r, it.Hash)
+			if err != nil {
+				return nil, err
+			}
+			failed = it.corrupt(sum)
+		}
+	}
+	return failed, nil
 }
 
 // retime sets times again where the server's local time was another than we

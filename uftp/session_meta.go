@@ -73,9 +73,14 @@ func (s *session) hash(path, algo string, off, n int64) (string, error) {
 		}
 		return "", s.explain(path, err) // the range stays set; every transfer begins with its own
 	}
-	text := r[2].text
-	if r[2].last != "" { // "213-" lines are signs of life
-		text = r[2].last
+	return hashIn(r[2], algo)
+}
+
+// hashIn returns the hash in a reply to HASH.
+func hashIn(r reply, algo string) (string, error) {
+	text := r.text
+	if r.last != "" { // "213-" lines are signs of life
+		text = r.last
 	}
 	got, sum, err := parseHash(text)
 	if err == nil && !strings.EqualFold(got, algo) {

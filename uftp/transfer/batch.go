@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"encoding/hex"
 	"path"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
@@ -39,7 +40,7 @@ type batch struct {
 func (r *runner) putter() putter {
 	_, local := r.From.(Local)
 	to, ok := r.To.(Remote)
-	if !local || !ok || r.Range != nil || r.InPlace || r.Verify != "" {
+	if !local || !ok || r.Range != nil || r.InPlace {
 		return nil
 	}
 	p, _ := to.Client.(putter)
@@ -98,11 +99,20 @@ func (r *runner) upload(ctx context.Context, b batch) {
 			continue
 		}
 		a := r.attributes(w.item.Info, w.existing)
-		todo = append(todo, w)
-		files = append(files, uftp.NewFile{
+		f := uftp.NewFile{
 			Path: w.pair.To, Part: path.Join(path.Dir(w.pair.To), r.partName(w.pair, w.item.Info)),
-			Data: data, Mode: a.Mode, SetMode: a.SetMode, ModTime: a.ModTime,
-		})
+			Data: data, Mode: a.Mode, SetMode: a.SetMode, ModTime: a.ModTime, Hash: r.Verify,
+		}
+		if f.Hash != "" {
+			h, err := NewHash(f.Hash)
+			if err != nil {
+				r.done(ctx, w.item, err)
+				continue
+			}
+			h.Write(data)
+			f.Sum = hex.EncodeToString(h.Sum(nil))
+		}
+		todo, files = append(todo, w), append(files, f)
 	}
 	if len(files) == 0 {
 		return

@@ -19,6 +19,12 @@ import (
 // TestManySmallFiles uploads them together: it must not cost round trips for each,
 // and one that fails must not harm another.
 func TestManySmallFiles(t *testing.T) {
+	for name, hash := range map[string]string{"size": "", "hash": "MD5"} {
+		t.Run(name, func(t *testing.T) { testManySmallFiles(t, hash) })
+	}
+}
+
+func testManySmallFiles(t *testing.T, hash string) {
 	const files = 1000
 	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
 		dir := t.TempDir()
@@ -30,7 +36,7 @@ func TestManySmallFiles(t *testing.T) {
 		rec := newRecorder()
 		job := transfer.Job{
 			From: transfer.Local{Root: dir}, To: transfer.Remote{Client: c},
-			Pairs: []transfer.Pair{{From: "d", To: "d"}}, Recursive: true, Times: true, Modes: true, Observer: rec,
+			Pairs: []transfer.Pair{{From: "d", To: "d"}}, Recursive: true, Times: true, Modes: true, Verify: hash, Observer: rec,
 		}
 		before := c.Stats().RoundTrips
 		sum, err := transfer.Run(t.Context(), job)

@@ -21,7 +21,7 @@ var (
 	ErrChanged = errors.New("changed while it was copied")
 	// ErrCorrupt means that the hash of a copy is not that of its source. The
 	// copy was thrown away.
-	ErrCorrupt = errors.New("checksums differ")
+	ErrCorrupt = uftp.ErrCorrupt
 )
 
 // errIsDir is what is wrong with a directory where files are wanted.
