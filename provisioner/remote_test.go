@@ -52,8 +52,8 @@ func TestIdleClientsAreNotWaitedFor(t *testing.T) {
 		go func() { ended <- c.close() }()
 		synctest.Wait()
 		select {
-		case <-ended:
-			t.Error("the end does not wait for a client that is being closed")
+		case err := <-ended:
+			t.Fatalf("the end does not wait for a client that is being closed: %v", err)
 		default:
 		}
 		close(first.closed)
