@@ -52,3 +52,26 @@ func TestRenameRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestChmodRefusedAfterRename is the same for a name with a blank, for which changing
+// the mode takes renames.
+func TestChmodRefusedAfterRename(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{})
+	s.WriteFile(t, "a", []byte("old"))
+	s.WriteFile(t, "with blank", []byte("x"))
+	c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 1 })
+	check(t, c.Rename(t.Context(), "a", "b"))
+	s.WriteFile(t, "a", []byte("new"))
+	s.Faults().Inject(1, uftptest.Fault{Verb: "RNFR", Errno: syscall.EACCES})
+	wantErr(t, c.Chmod(t.Context(), "with blank", 0o600), fs.ErrPermission)
+	for name, want := range map[string]string{"a": "new", "b": "old", "with blank": "x"} {
+		if got := local(t, s, name); string(got) != want {
+			t.Errorf("%s has %q", name, got)
+		}
+	}
+	check(t, c.Chmod(t.Context(), "with blank", 0o600))
+	if i := ok[uftp.Info](t)(c.Stat(t.Context(), "with blank")); i.Mode != 0o600 {
+		t.Errorf("mode %v", i.Mode)
+	}
+}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-
-	"github.com/jlaffaye/ftp"
 )
 
 // uftpd splits the arguments of MFF and MFMT at blanks and fails on a path with
@@ -69,40 +67,52 @@ func (s *session) within(dir string, f func() error) error {
 	return err
 }
 
-// rename gives a file another name. The server remembers what it was to rename, also
-// when that is done: were RNFR refused, an RNTO in the same packet would rename the
-// file of the last one, or what has its name by then. So only the first one of a
-// session goes in one packet.
+// rename gives a file another name.
 func (s *session) rename(from, to string) error {
-	if s.renamed {
-		return s.library(func(l *ftp.ServerConn) error { return l.Rename(wirePath(from), wirePath(to)) })
-	}
-	s.renamed = true
-	r, err := s.exchange("RNFR "+wirePath(from), "RNTO "+wirePath(to))
+	r, err := s.renaming(wirePath(from), "RNTO "+wirePath(to))
 	if err != nil {
 		return err
 	}
-	return firstRefusal(r, 350, 2)
+	return r[0].want(2)
+}
+
+// renaming says what will be renamed and, if that is accepted, the commands; it
+// returns the replies to these. The server remembers what it was to rename, also when
+// that is done: were RNFR refused, an RNTO in the same packet would rename the file of
+// the last one, or what has its name by then. So only the first one of a session goes
+// in one packet.
+func (s *session) renaming(from string, cmds ...string) ([]reply, error) {
+	if s.renamed {
+		if err := s.do("RNFR "+from, 350); err != nil {
+			return nil, err
+		}
+		return s.exchange(cmds...)
+	}
+	s.renamed = true
+	r, err := s.exchange(append([]string{"RNFR " + from}, cmds...)...)
+	if err != nil {
+		return nil, err
+	}
+	return r[1:], r[0].want(350)
 }
 
 // setRenamed runs the command on the file while it is called tmp.
 func (s *session) setRenamed(path, tmp string, cmd func(wire string) string) error {
 	w, wt := wirePath(path), wirePath(tmp)
-	s.renamed = true
-	r, err := s.exchange("RNFR "+w, "RNTO "+wt, cmd(wt), "RNFR "+wt, "RNTO "+w)
+	r, err := s.renaming(w, "RNTO "+wt, cmd(wt), "RNFR "+wt, "RNTO "+w)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(r[0].want(350), r[1].want(2)); err != nil {
-		return firstRefusal(r[:2], 350, 2)
+	if err := r[0].want(2); err != nil {
+		return err
 	}
-	if r[4].want(2) != nil {
+	if r[3].want(2) != nil {
 		if _, err := s.exchange("RNFR "+wt, "RNTO "+w); err != nil {
 			return err
 		}
-		return fmt.Errorf("%w: rename back from %q: %d %s", ErrProtocol, tmp, r[4].code, r[4].text)
+		return fmt.Errorf("%w: rename back from %q: %d %s", ErrProtocol, tmp, r[3].code, r[3].text)
 	}
-	return r[2].want(213)
+	return r[1].want(213)
 }
 
 // firstRefusal returns the first failure among the replies.
@@ -124,10 +134,5 @@ func (s *session) putBack(path, tmp string) error {
 	if _, err := s.stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err // somebody made a new one: keep both
 	}
-	s.renamed = true
-	r, err := s.exchange("RNFR "+wirePath(tmp), "RNTO "+wirePath(path))
-	if err != nil {
-		return err
-	}
-	return firstRefusal(r, 350, 2)
+	return s.rename(tmp, path)
 }
