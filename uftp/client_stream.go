@@ -218,7 +218,11 @@ func (s *session) put(path string, r io.Reader) (n int64, started bool, err erro
 			return 0, false, err
 		}
 	}
-	if err := firstRefusal(replies[:], 350, 150); err != nil {
+	err = firstRefusal(replies[:], 350, 150)
+	switch {
+	case err != nil && replies[1].code == 150: // it stores, who knows which range
+		return 0, false, fmt.Errorf("%w: %s", ErrProtocol, err.Error())
+	case err != nil:
 		return 0, false, err
 	}
 	m := moved{all: &s.progress}

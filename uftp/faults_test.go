@@ -437,3 +437,22 @@ func TestInterrupted(t *testing.T) {
 		check(t, err)
 	}
 }
+
+// TestPutRangeRefused: a STOR that runs although its RANG was refused writes nobody
+// knows where. That session is not used again.
+func TestPutRangeRefused(t *testing.T) {
+	t.Parallel()
+	s := uftptest.Start(t, uftptest.Config{})
+	c := open(t, s, func(c *uftp.Config) { c.MaxSessions = 1 })
+	uftp.SetLateTime(c, 100*time.Millisecond)
+	check(t, c.Connect(t.Context()))
+	data := pattern(100_000, 3)
+	s.Faults().Inject(1, uftptest.Fault{Verb: "RANG", Reply: "500 no"})
+	ok[int64](t)(c.Put(t.Context(), "f", bytes.NewReader(data)))
+	if !bytes.Equal(local(t, s, "f"), data) {
+		t.Error("wrong bytes")
+	}
+	if st := c.Stats(); st.Logins != 2 {
+		t.Errorf("%d log-ins, want 2", st.Logins)
+	}
+}
