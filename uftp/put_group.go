@@ -20,7 +20,9 @@ const putBatch = 16
 // leaves its bytes for the next one, and so what follows is in doubt: it has not
 // got its name yet. That is given in a second packet to what was checked.
 func (s *session) putGroup(c *Client, group []*putItem) error {
-	group = unfinished(group)
+	if group = unfinished(group); len(group) == 0 {
+		return nil // another attempt, after the last one was over with all of them
+	}
 	if err := s.storeGroup(c, group); err != nil {
 		return err
 	}
