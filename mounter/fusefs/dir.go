@@ -131,7 +131,6 @@ func (fs *FS) list(ctx context.Context, d *dirHandle) error {
 	d.listedEntries.Store(int64(len(d.entries)))
 	fs.keepOrder(d.n, d.entries)
 	d.listed, d.moved, d.tick, d.at = true, false, tick, time.Now()
-	fs.cfg.Store.PutListing(d.id, d.entries)
 	return nil
 }
 

@@ -2,11 +2,9 @@
 // into calls of a [Remote], which is a *uftp.Client, and gives programs the
 // POSIX behaviour that the wire does not have.
 //
-// The main type is [FS], a go-fuse RawFileSystem: with its own table of inodes,
-// because what the kernel knows by number has to outlive the process that
-// serves it (see [Store]). Each family of operations has a file: lookup, open,
-// read, ahead, foresee, passthrough, write, upload, truncate, setattr, create,
-// remove, rename, dir.
+// The main type is [FS], a go-fuse RawFileSystem with its own table of inodes.
+// Each family of operations has a file: lookup, open, read, ahead, foresee,
+// passthrough, write, upload, truncate, setattr, create, remove, rename, dir.
 //
 // # What is where
 //

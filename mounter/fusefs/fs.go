@@ -22,7 +22,6 @@ type Config struct {
 	Remote Remote
 	Spec   volume.Spec
 	Logger *slog.Logger // default: discards
-	Store  Store        // default: none, the state dies with the process
 	Disk   Disk         // default: none, what was read is in memory only
 
 	// InterruptGrace is for how long a request goes on after its caller got a
@@ -92,9 +91,6 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Store == nil {
-		cfg.Store = noStore{}
-	}
 	if cfg.RoundTrip == nil {
 		cfg.RoundTrip = func() time.Duration { return 0 }
 	}
@@ -112,7 +108,7 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 		cfg:           cfg,
 		log:           cfg.Logger,
 		server:        bounded{cfg.Remote, cfg.Spec.IOTimeout, new(atomic.Int64)},
-		handles:       newHandles(cfg.Store),
+		handles:       newHandles(),
 		spool:         spool.New(cfg.Spec.DirtyLimit - cfg.Spec.DirtyLimit/onTheWay),
 		back:          newWriteback(),
 	}
@@ -123,7 +119,7 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 	if !root.IsDir() {
 		return nil, fmt.Errorf("the volume's root: %w", errNotDir)
 	}
-	fs.tree = newTree(root, cfg.Store)
+	fs.tree = newTree(root)
 	cacheConfig := blockcache.Config{Fetch: fs.fetch, Budget: cfg.Spec.CacheSize, BlockSize: cfg.Spec.BlockSize,
 		RoundTrip: cfg.RoundTrip, Reach: cfg.Reach}
 	if cfg.Disk != nil {

@@ -27,25 +27,22 @@ func reads(flags uint32) bool { return flags&syscall.O_ACCMODE != syscall.O_WRON
 
 // handles is the table of open files and directories.
 type handles struct {
-	store Store
-
 	mu    sync.Mutex // guards what follows
 	last  uint64
 	files map[uint64]*handle
 	dirs  map[uint64]*dirHandle
 }
 
-func newHandles(store Store) *handles {
-	return &handles{store: store, files: make(map[uint64]*handle), dirs: make(map[uint64]*dirHandle)}
+func newHandles() *handles {
+	return &handles{files: make(map[uint64]*handle), dirs: make(map[uint64]*dirHandle)}
 }
 
-func (t *handles) addFile(h *handle, version blockcache.Version) {
+func (t *handles) addFile(h *handle) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last++
 	h.id = t.last
 	t.files[h.id] = h
-	t.store.PutHandle(HandleRecord{ID: h.id, Node: h.n.id, Flags: h.flags, Size: version.Size, ModTime: version.ModTime})
 }
 
 func (t *handles) addDir(d *dirHandle) {
@@ -54,7 +51,6 @@ func (t *handles) addDir(d *dirHandle) {
 	t.last++
 	d.id = t.last
 	t.dirs[d.id] = d
-	t.store.PutHandle(HandleRecord{ID: d.id, Node: d.n.id, Dir: true})
 }
 
 // file returns an open file. EBADF is what a handle from nowhere deserves.
@@ -83,9 +79,6 @@ func (t *handles) drop(id uint64) (*handle, *dirHandle) {
 	h, d := t.files[id], t.dirs[id]
 	delete(t.files, id)
 	delete(t.dirs, id)
-	if h != nil || d != nil {
-		t.store.DropHandle(id)
-	}
 	return h, d
 }
 

@@ -17,6 +17,17 @@ const generation = 1
 // and another what clocks may differ by.
 const racyWindow = 2 * time.Second
 
+// Place says where a node is.
+type Place uint8
+
+// The places of a node.
+const (
+	Linked  Place = iota // has a path that others see
+	Hidden               // removed while open: has a path that is ours alone
+	Removed              // removed by us: has no path
+	Lost                 // removed or replaced by others: has no path
+)
+
 // node is a file or a directory that the kernel or we need to know.
 type node struct {
 	id, ino uint64

@@ -115,7 +115,6 @@ func (fs *FS) addHandle(n *node, flags uint32, offered *passed, out *fuse.OpenOu
 		keep, emptied = n.keepCache(time.Now())
 	}
 	stale := n.add(h)
-	version := n.version()
 	wrong := n.correct(max(n.info.Size, fs.spool.End(n.id)), time.Now())
 	n.mu.Unlock()
 	if emptied {
@@ -124,7 +123,7 @@ func (fs *FS) addHandle(n *node, flags uint32, offered *passed, out *fuse.OpenOu
 	if forget := fs.forget.Load(); wrong && forget != nil {
 		(*forget)(n.id)
 	}
-	fs.handles.addFile(h, version)
+	fs.handles.addFile(h)
 	out.Fh = h.id
 	switch {
 	case h.passed != nil:

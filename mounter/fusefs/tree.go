@@ -16,8 +16,7 @@ import (
 // tree is the inode table: which nodes there are, where they are and who needs
 // them.
 type tree struct {
-	store Store
-	root  *node
+	root *node
 
 	mu    sync.Mutex // guards what follows, and the nodes' fields that say so
 	nodes map[uint64]*node
@@ -25,9 +24,8 @@ type tree struct {
 	last  uint64 // highest node id given out
 }
 
-func newTree(root uftp.Info, store Store) *tree {
+func newTree(root uftp.Info) *tree {
 	t := &tree{
-		store: store,
 		nodes: make(map[uint64]*node),
 		inos:  make(map[uint64]*node),
 		last:  fuse.FUSE_ROOT_ID,
@@ -37,7 +35,6 @@ func newTree(root uftp.Info, store Store) *tree {
 	t.root.lookups = 1 // the kernel never forgets it
 	t.nodes[t.root.id] = t.root
 	t.inos[t.root.ino] = t.root
-	store.PutNode(t.root.record())
 	return t
 }
 
@@ -106,7 +103,6 @@ func (t *tree) enter(dir *node, name string, info uftp.Info, tick uint64, now ti
 		n.heir = dir.heirs[name]
 	}
 	n.lookups++
-	t.store.PutNode(n.record())
 	return n, isNew, nil
 }
 
@@ -119,7 +115,6 @@ func (t *tree) count(n *node) bool {
 		return false
 	}
 	n.lookups++
-	t.store.PutNode(n.record())
 	return true
 }
 
@@ -132,7 +127,6 @@ func (t *tree) forget(id, lookups uint64) {
 		return
 	}
 	n.lookups -= min(lookups, n.lookups)
-	t.store.PutNode(n.record())
 	t.dropUnused(n)
 }
 
@@ -197,7 +191,6 @@ func (t *tree) move(n, dir *node, name string, place Place) {
 	t.unlink(n)
 	t.attach(n, dir, name)
 	n.place, n.moved = place, true
-	t.store.PutNode(n.record())
 	t.dropUnused(old)
 }
 
@@ -250,7 +243,6 @@ func (t *tree) detach(n *node, place Place) {
 	}
 	t.unlink(n)
 	n.place = place
-	t.store.PutNode(n.record())
 	t.dropUnused(n)
 	t.dropUnused(old)
 }
@@ -280,7 +272,6 @@ func (t *tree) dropUnused(n *node) {
 		if t.inos[n.ino] == n {
 			delete(t.inos, n.ino)
 		}
-		t.store.DropNode(n.id)
 		n = parent
 	}
 }
@@ -365,14 +356,6 @@ func (t *tree) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.nodes)
-}
-
-func (n *node) record() NodeRecord {
-	r := NodeRecord{ID: n.id, Generation: generation, Ino: n.ino, Name: n.name, Dir: n.dir, Place: n.place, Lookups: n.lookups}
-	if n.parent != nil {
-		r.Parent = n.parent.id
-	}
-	return r
 }
 
 // inoAbove returns the inode number of the directory above dir.

@@ -19,7 +19,7 @@ func newBack(t *testing.T) (*FS, *node) {
 	t.Helper()
 	fs := &FS{
 		log: slog.New(slog.DiscardHandler), back: newWriteback(), spool: spool.New(1 << 20),
-		tree: newTree(uftp.Info{}, noStore{}),
+		tree: newTree(uftp.Info{}),
 	}
 	n, _, err := fs.tree.enter(fs.tree.root, "f", uftp.Info{}, 1, time.Now())
 	if err != nil {
