@@ -31,12 +31,14 @@ type Remote interface {
 }
 
 // bounded is a Remote that gives every call of another at most timeout, but for
-// Truncate, which may copy a large file: piece by piece, each of which the
-// client gives as long.
+// two. Truncate may copy a large file: piece by piece, each of which the client
+// gives as long. WriteFrom may wait behind many other writes: it ends when none of
+// them has begun or moved for the timeout, and until then the client's own bound
+// is the only one.
 type bounded struct {
 	remote  Remote
 	timeout time.Duration
-	moved   *atomic.Int64 // when bytes of a write were asked for last, in nanoseconds
+	moved   *atomic.Int64 // when a write began or its bytes were asked for last, in nanoseconds
 }
 
 func call[T any](ctx context.Context, b bounded, f func(context.Context) (T, error)) (T, error) {
@@ -65,8 +67,7 @@ func (b bounded) Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info
 	return b.remote.Fetch(ctx, r)
 }
 
-// WriteFrom ends when nothing of any write has moved for the timeout: a write may
-// wait behind many others.
+// WriteFrom ends when no write, of any file, has begun or moved for the timeout.
 func (b bounded) WriteFrom(ctx context.Context, path string, spans []uftp.WriteSpan, fill func(p []byte, off int64) error) (uftp.Info, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
