@@ -183,12 +183,12 @@ func (c *Cache) note(s *stored, err error) {
 	case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, errClosed), errors.Is(err, errDropped), errors.Is(err, context.Canceled):
 		return
 	case errors.Is(err, errDamaged):
+		if s != nil {
+			s.remove() // first, or somebody could open it again
+			c.forget(s)
+		}
 		c.damaged.Add(1)
 		c.cfg.Logger.Warn("damaged content in the disk cache was removed", "dir", c.cfg.Dir)
-		if s != nil {
-			c.forget(s)
-			s.remove()
-		}
 		return
 	case errors.Is(err, errBusy):
 		return
