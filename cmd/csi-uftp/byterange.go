@@ -20,7 +20,7 @@ func parseRange(s string) (*transfer.Range, error) {
 	}
 	first, last, ok := strings.Cut(strings.TrimSuffix(s, inPlaceSuffix), "-")
 	if !ok {
-		n, err := parseBytes(s)
+		n, err := parseBytes(first)
 		if err != nil || n == 0 {
 			return nil, rangeError(s)
 		}
