@@ -93,7 +93,7 @@ func (a *app) fail(err error) int {
 		return int(code)
 	}
 	o := outcomeOf(err)
-	line := strings.Join(strings.Fields(err.Error()), " ")
+	line := strings.Join(strings.Fields(printable(err)), " ")
 	if o.advice != "" {
 		line += "; " + o.advice
 	}

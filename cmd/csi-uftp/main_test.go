@@ -29,6 +29,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{plain, 1, "something\n"},
 		{fmt.Errorf("two\nlines\tof text"), 1, "two lines of text\n"},
+		{errors.New("500 no \x1b[2J\u202eway"), 1, "csi-uftp: 500 no [2J way\n"},
 		{usageError{"missing argument URL", "csi-uftp ls"}, 2, `missing argument URL (see "csi-uftp ls --help")`},
 		{usageErrorf("bad"), 2, "bad"},
 		{fmt.Errorf("x: %w", volume.ErrInvalid), 2, ""},

@@ -20,14 +20,17 @@ func shown(name string) string {
 }
 
 // failureLine is an error in one line.
-func failureLine(err error) string {
-	text := strings.Map(func(r rune) rune {
+func failureLine(err error) string { return "csi-uftp: " + printable(err) }
+
+// printable is the text of an error without characters that a terminal would act on:
+// servers have a say in it.
+func printable(err error) string {
+	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
 	}, err.Error())
-	return "csi-uftp: " + text
 }
 
 // summaryLine tells in a line what was done.
