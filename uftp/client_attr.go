@@ -31,7 +31,8 @@ func (c *Client) Chmod(ctx context.Context, path string, mode fs.FileMode) error
 // second; the access time becomes the same. The protocol has the server's local
 // time here, whose zone we learn by looking at the result; an instant that this
 // zone cannot express (in the hour that comes twice in autumn) is
-// errors.ErrUnsupported. For paths with blanks see [Client.Chmod].
+// errors.ErrUnsupported, and so is one that the server's file system cannot keep.
+// For paths with blanks see [Client.Chmod].
 func (c *Client) Chtimes(ctx context.Context, path string, mtime time.Time) error {
 	p, err := cleanPath(path)
 	if err == nil && (mtime.Year() < 2 || mtime.Year() > 9998) {
@@ -72,11 +73,14 @@ func (c *Client) repaired(p, tmp string, run func(*session) error) func(*session
 // maxZone is more than any zone was ever away from UTC.
 const maxZone = 26 * 3600
 
+// noInstant is why a time cannot be set.
+const noInstant = "the server's local time or its file system has no such instant"
+
 // setTime sets the time, looks, and sets it again if the zone was another than
 // we thought: at another time of the year it is.
 func (c *Client) setTime(s *session, path, tmp string, want int64) error {
 	zone := c.zone.Load()
-	for range 2 {
+	for range 3 {
 		local := time.Unix(want+zone, 0).UTC().Format(localLayout)
 		got, err := s.mfmt(path, tmp, local)
 		if err != nil {
@@ -87,12 +91,13 @@ func (c *Client) setTime(s *session, path, tmp string, want int64) error {
 			c.zone.Store(zone)
 			return nil
 		}
-		if diff < -maxZone || diff > maxZone {
-			return nil // somebody else changed the file since
+		// More is no zone: the file system has no such time, or somebody else changed
+		// the file since, which he will not do again.
+		if diff > -maxZone && diff < maxZone {
+			zone += diff
 		}
-		zone += diff
 	}
-	return &refusal{msg: "the server's local time has no such instant", cause: errors.ErrUnsupported}
+	return &refusal{msg: noInstant, cause: errors.ErrUnsupported}
 }
 
 // mfmt sets the time, written as the server's local time, and returns what

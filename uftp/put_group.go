@@ -318,7 +318,7 @@ func (s *session) retime(c *Client, group []*putItem) error {
 	for _, it := range group {
 		if it.stored && it.late {
 			it.stored = false
-			it.fail(&refusal{msg: "the server's local time has no such instant", cause: errors.ErrUnsupported})
+			it.fail(&refusal{msg: noInstant, cause: errors.ErrUnsupported})
 		}
 	}
 	return nil

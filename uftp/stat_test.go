@@ -100,3 +100,30 @@ func TestQuestionsSurvive(t *testing.T) {
 		t.Errorf("%d questions are left", n)
 	}
 }
+
+// TestChtimesFarAway sets times that not every file system has: either the file has
+// it then, or there is an error.
+func TestChtimesFarAway(t *testing.T) {
+	t.Parallel()
+	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
+		c := open(t, s)
+		s.WriteFile(t, "f", nil)
+		s.WriteFile(t, "with blank", nil)
+		s.Chown(t)
+		for _, name := range []string{"f", "with blank"} {
+			for _, year := range []int{1800, 1969, 2030, 2400, 2500, 9000} {
+				want := time.Date(year, 3, 4, 5, 6, 7, 0, time.UTC)
+				err := c.Chtimes(t.Context(), name, want)
+				if err != nil {
+					if year >= 1969 && year <= 2030 {
+						t.Errorf("%s in %d: %v", name, year, err)
+					}
+					continue
+				}
+				if i := ok[uftp.Info](t)(c.Stat(t.Context(), name)); !i.ModTime.Equal(want) {
+					t.Errorf("%s in %d: it is %v, without an error", name, year, i.ModTime)
+				}
+			}
+		}
+	})
+}
