@@ -22,9 +22,9 @@ import (
 // new directory. That gets its name when everything is in it.
 func (a *app) cpArchive(ctx context.Context, args []string, f *copyFlags) error {
 	switch {
-	case len(args) != 2 || !f.recursive || f.preserve || f.checksum:
+	case len(args) != 2 || !f.recursive || f.given("preserve", "checksum"):
 		return usageErrorf("--archive uploads one directory, with -r, and knows neither times, permissions nor checksums")
-	case f.limit != "" || f.byteRange != "":
+	case f.given("limit", "bytes"):
 		return usageErrorf("--archive goes without --limit and --bytes")
 	}
 	return a.withSides(ctx, args, f, func(ctx context.Context, from, to side) error {

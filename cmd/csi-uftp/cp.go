@@ -23,6 +23,7 @@ import (
 type copyFlags struct {
 	remoteFlags
 	progress progressFlags
+	flags    *pflag.FlagSet // that these are of
 
 	parallel                     int
 	preserve, noResume, noGlob   bool
@@ -40,6 +41,7 @@ func transferAttributes(a volume.Attribute) bool {
 }
 
 func (f *copyFlags) add(flags *pflag.FlagSet) {
+	f.flags = flags
 	f.remoteFlags.add(flags, transferAttributes)
 	f.progress.add(flags)
 	flags.IntVarP(&f.parallel, "parallel", "t", transfer.DefaultParallel, "sessions to use side by side, for files and for ranges of big files")
@@ -49,6 +51,10 @@ func (f *copyFlags) add(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.limit, "limit", "K", "", "move at most this many `BYTES` per second, with K, M, G")
 	flags.BoolVar(&f.noResume, "no-resume", false, "begin anew what an interrupted copy has left")
 }
+
+// given reports whether one of these is on the command line: where it means
+// nothing, a default of the configuration is no mistake.
+func (f *copyFlags) given(names ...string) bool { return slices.ContainsFunc(names, f.flags.Changed) }
 
 func newCp(a *app) *cobra.Command {
 	var f copyFlags

@@ -23,7 +23,7 @@ func (a *app) cpShare(ctx context.Context, args []string, f *copyFlags, span *tr
 	switch {
 	case len(args) != 2 || uftp.IsShareHTTPURL(args[0]) && strings.Contains(args[1], "://") || strings.Contains(args[0], "://") && uftp.IsShareHTTPURL(args[1]):
 		return usageErrorf("the https:// URL of a share goes with one file here")
-	case f.archive || f.inPlace || f.checksum || f.resume || f.noClobber || f.preserve || f.limit != "" || f.dryRun:
+	case f.noClobber || f.dryRun, f.given("archive", "in-place", "checksum", "resume", "preserve", "limit"):
 		return usageErrorf("over https:// a share's file is only copied; for more use the uftp:// URL of the share")
 	}
 	if uftp.IsShareHTTPURL(args[0]) {

@@ -20,7 +20,7 @@ func (a *app) cpStream(ctx context.Context, args []string, f *copyFlags, span *t
 	switch {
 	case len(args) != 2:
 		return usageErrorf("a stream takes one source and one target")
-	case f.checksum || f.limit != "" || f.resume || f.inPlace:
+	case f.given("checksum", "limit", "resume", "in-place"):
 		return usageErrorf("a stream goes without --checksum, --limit, --resume and --in-place")
 	}
 	if args[0] == stdio || isStream(args[0]) {
