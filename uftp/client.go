@@ -191,7 +191,7 @@ func New(cfg Config) (*Client, error) {
 	c.dialer.limit.rate = cfg.RateLimit
 	c.pool = newPool(c.openSession, cfg.MaxSessions, cfg.IdleTimeout, cfg.Logger)
 	c.pool.far, c.pool.outage.patience = c.dialer.far, cfg.IOTimeout
-	c.engine = newEngine(c.pool, c.dialer, cfg.IOTimeout, cfg.Logger)
+	c.engine = newEngine(c.pool, c.dialer, cfg.IOTimeout)
 	c.writer = newWriter(c.pool, c.dialer, cfg.IOTimeout)
 	return c, nil
 }

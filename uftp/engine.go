@@ -3,7 +3,6 @@ package uftp
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -19,7 +18,6 @@ type engine struct {
 	pool    *pool
 	dialer  *dialer
 	timeout time.Duration // how long a fetch waits without anything of it moving
-	log     *slog.Logger
 	fetches sync.Pool
 
 	ctx    context.Context // of the lanes
@@ -40,8 +38,8 @@ type engine struct {
 	closed  bool
 }
 
-func newEngine(p *pool, d *dialer, timeout time.Duration, log *slog.Logger) *engine {
-	e := &engine{pool: p, dialer: d, timeout: timeout, log: log}
+func newEngine(p *pool, d *dialer, timeout time.Duration) *engine {
+	e := &engine{pool: p, dialer: d, timeout: timeout}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.fetches.New = func() any { return &fetch{done: make(chan struct{}, 1)} }
 	p.pressed, p.coming = e.pressed, e.coming

@@ -34,7 +34,7 @@ func TestFillTrickle(t *testing.T) {
 	d := &dialer{stall: 200 * time.Millisecond}
 	p := newPool(func(context.Context, bool) (*session, error) { return nil, ErrBusy }, 1, time.Minute, slog.New(slog.DiscardHandler))
 	defer p.close()
-	l := newLane(newEngine(p, d, time.Second, p.log))
+	l := newLane(newEngine(p, d, time.Second))
 	l.s, l.conn, l.moved = &session{dialer: d}, conn, time.Now()
 	l.expects = []expect{{}} // there are replies to come
 	fl := &flight{span: span{n: n}, f: &fetch{}, buf: make([]byte, n)}

@@ -12,7 +12,7 @@ import (
 func TestSingleForNobody(t *testing.T) {
 	p := newPool(func(context.Context, bool) (*session, error) { return nil, ErrBusy }, 1, time.Minute, slog.New(slog.DiscardHandler))
 	defer p.close()
-	l := newLane(newEngine(p, &dialer{}, time.Second, p.log))
+	l := newLane(newEngine(p, &dialer{}, time.Second))
 	f := &fetch{end: 10, live: 1, buf: make([]byte, 10), done: make(chan struct{}, 1)}
 	l.pipe = []*flight{{f: f, span: span{n: 10}, buf: f.buf}}
 	l.lanes = []*lane{l}
