@@ -62,9 +62,10 @@ An endpoint stands for its URL:
 
 Such a path is taken as it is, without %20 and the like, and without a query.
 All of defaults are flags without their dashes, and so are the other keys of an
-endpoint; there only those that say who and where. A flag on the command line comes first, then the endpoint's, then the
-default. Passwords and tokens do not belong into this file; name files that hold
-them.
+endpoint; there only those that say who and where. A flag on the command line
+comes first, then the endpoint's, then the default; a default is not heeded where
+the flag means nothing, as checksum and limit do for a stream. Passwords and tokens
+do not belong into this file; name files that hold them.
 `,
 	}
 }
