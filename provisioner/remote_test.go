@@ -45,7 +45,7 @@ func TestIdleClientsAreNotWaitedFor(t *testing.T) {
 			release()
 		}
 		use("/one")
-		time.Sleep(clientIdle)
+		<-time.After(clientIdle)
 		use("/two")
 		<-first.closing
 		ended := make(chan error)

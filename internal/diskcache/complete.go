@@ -13,8 +13,8 @@ const verifyAtOnce = 1 << 20
 // one and each byte of it was verified lately: see verdict. Whoever has it may
 // read from it for as long as he likes: nobody changes it, and removing it does
 // not touch who has it open. To make room it is not removed while he has, or whoever
-// he gave the open file to, be it the kernel: see hold. Large files are verified in the background; the
-// answer is then no until that is done.
+// he gave the open file to, be it the kernel: see hold. Large files are verified in
+// the background; the answer is then no until that is done.
 func (c *Cache) Complete(x Content) (*os.File, bool) {
 	s, err := c.acquire(x, false)
 	if err != nil {

@@ -60,8 +60,8 @@
 // handle's own mutex (held while the server lists), then in memory that of
 // writeback, then tree.mu or node.mu, and last the mutexes of spool, cache and
 // handles, none of which calls back. tree.mu and node.mu are not held together,
-// and node.mu is not taken under writeback's. Readers wait for the block cache without any gate, because its
-// flights take gates themselves.
+// and node.mu is not taken under writeback's. Readers wait for the block cache
+// without any gate, because its flights take gates themselves.
 //
 // # Interrupts
 //
