@@ -161,6 +161,39 @@ func TestCreateCrashesAndIsOvertaken(t *testing.T) {
 		})
 }
 
+// What is left of a Create that did not end is deleted, and that does not end
+// either. Somebody has made a directory of that name meanwhile.
+func TestDeleteOfUnfinishedCrashes(t *testing.T) {
+	const changes = 5 // of Create, up to the marker: the next one gives D its place
+	var id string
+	everyCrash(t,
+		func(s *site) {
+			s.crashAt(changes, true)
+			if _, err := s.Create(s.tb.Context(), s.claim("pvc-1"), s.access); !errors.Is(err, errCrash) {
+				s.tb.Fatal(err)
+			}
+			s.wantFiles(".csi-uftp/pvc-1.json", ".csi-uftp/pvc-1.new")
+			s.write("pvc-1/data", "somebody's")
+			v, err := newID(s.claim("pvc-1"))
+			if err != nil {
+				s.tb.Fatal(err)
+			}
+			id = v.String()
+		},
+		func(s *site) error { return s.Delete(s.tb.Context(), id, s.access) },
+		func(t *testing.T, s *site) {
+			if err := s.Delete(t.Context(), id, s.access); err != nil {
+				t.Error(err)
+			}
+			if data, err := os.ReadFile(filepath.Join(s.base, "pvc-1/data")); err != nil || string(data) != "somebody's" {
+				t.Errorf("somebody's data: %q, %v", data, err)
+			}
+			if _, err := os.Stat(filepath.Join(s.base, ".csi-uftp/pvc-1.json")); err == nil {
+				t.Error("the marker is left")
+			}
+		})
+}
+
 func TestDeleteCrashes(t *testing.T) {
 	for _, policy := range []volume.OnDelete{volume.Delete, volume.Archive} {
 		t.Run(string(policy), func(t *testing.T) {

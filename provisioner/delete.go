@@ -26,17 +26,12 @@ func (p *Provisioner) Delete(ctx context.Context, id string, access uftp.Access)
 			}
 			return unless(err, fs.ErrNotExist)
 		}
-		// D.new means that Create did not end: a D beside it is somebody else's.
-		// It is empty, as nobody was ever told of it.
-		unfinished := true
-		if err := r.Rmdir(ctx, v.staging()); errors.Is(err, fs.ErrNotExist) {
-			unfinished = false
-		} else if err != nil {
-			return err
-		}
+		unfinished, err := exists(ctx, r, v.staging())
 		switch {
+		case err != nil:
+			return err
 		case unfinished:
-			return r.Remove(ctx, v.marker())
+			return withdraw(ctx, r, v)
 		case v.onDelete == volume.Delete:
 			return remove(ctx, r, v)
 		case v.onDelete == volume.Archive:
@@ -51,6 +46,16 @@ func (p *Provisioner) Delete(ctx context.Context, id string, access uftp.Access)
 		return fmt.Errorf("%s directory %q: %w", v.onDelete, v.path(), err)
 	}
 	return nil
+}
+
+// withdraw ends what Create began: with D.new there, a D is somebody else's. The
+// marker goes first, or a crash would leave it with that D, as if they belonged
+// together. D.new is empty, as nobody was ever told of it.
+func withdraw(ctx context.Context, r remote, id volumeID) error {
+	if err := r.Remove(ctx, id.marker()); err != nil {
+		return err
+	}
+	return unless(r.Rmdir(ctx, id.staging()), fs.ErrNotExist)
 }
 
 // remove goes these steps:

@@ -50,6 +50,9 @@ var idOptions = []struct{ letter, attribute string }{ //nolint:gochecknoglobals 
 // newID returns the id for a claim, or an error that says what to shorten.
 func newID(c volume.Claim) (volumeID, error) {
 	id := volumeID{spec: c.Spec, onDelete: c.OnDelete, directory: directoryName(cmp.Or(c.Directory, c.Name))}
+	if url := id.spec.AuthURL; len(url) >= len(scheme) && strings.EqualFold(url[:len(scheme)], scheme) {
+		id.spec.AuthURL = scheme + url[len(scheme):] // it may be written HTTPS://
+	}
 	if n := len(id.String()); n > maxID {
 		return volumeID{}, fmt.Errorf("%w: the volume's id would have %d bytes, and CSI allows %d: shorten path (%d bytes) or authURL (%d bytes) by %d, by a link on the server or another name of the host",
 			volume.ErrInvalid, n, maxID, len(c.Spec.Path), len(c.Spec.AuthURL), n-maxID)

@@ -57,6 +57,18 @@ func TestID(t *testing.T) {
 	}
 }
 
+// A URL's scheme may be written in capitals, and still leads to its host.
+func TestIDOfCapitalScheme(t *testing.T) {
+	id, err := newID(claim("pvc-1", func(c *volume.Claim) { c.Spec.AuthURL = "HTTPS" + strings.TrimPrefix(authURL, "https") }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parseID(id.String())
+	if err != nil || got.spec.AuthURL != authURL {
+		t.Errorf("id %s leads to %q (%v), want %q", id, got.spec.AuthURL, err, authURL)
+	}
+}
+
 func TestIDTooLong(t *testing.T) {
 	_, err := newID(claim("pvc-6f1c2a34-0000-0000-0000-000000000000", func(c *volume.Claim) { c.Spec.Path = "/" + strings.Repeat("d", 60) }))
 	if !errors.Is(err, volume.ErrInvalid) {

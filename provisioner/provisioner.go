@@ -24,7 +24,7 @@ type Provisioner struct {
 	clients *clients
 
 	mu   sync.Mutex               // guards busy
-	busy map[string]chan struct{} // by volume id; closed when the operation ends
+	busy map[string]chan struct{} // by directory; closed when the operation ends
 }
 
 // New returns a Provisioner. It uses no network.
@@ -104,11 +104,11 @@ func own(ctx context.Context, r remote, id volumeID) (marker, error) {
 }
 
 // with calls f with a client for the volume's base directory, once nobody else
-// works on the volume.
+// works on the volume's directory, for this volume or for another one.
 func (p *Provisioner) with(ctx context.Context, id volumeID, access uftp.Access, f func(remote) error) error {
-	unlock, err := p.lock(ctx, id.String())
+	unlock, err := p.lock(ctx, id.spec.AuthURL+"\x00"+id.path())
 	if err != nil {
-		return err
+		return fmt.Errorf("volume %q: %w", id.String(), err)
 	}
 	defer unlock()
 	r, release, err := p.clients.acquire(id.spec, access)
@@ -124,18 +124,18 @@ func (p *Provisioner) with(ctx context.Context, id volumeID, access uftp.Access,
 	return f(r)
 }
 
-// lock waits until nobody works on the volume.
-func (p *Provisioner) lock(ctx context.Context, id string) (unlock func(), err error) {
+// lock waits until nobody works on a directory.
+func (p *Provisioner) lock(ctx context.Context, directory string) (unlock func(), err error) {
 	for {
 		p.mu.Lock()
-		wait, taken := p.busy[id]
+		wait, taken := p.busy[directory]
 		if !taken {
 			done := make(chan struct{})
-			p.busy[id] = done
+			p.busy[directory] = done
 			p.mu.Unlock()
 			return func() {
 				p.mu.Lock()
-				delete(p.busy, id)
+				delete(p.busy, directory)
 				p.mu.Unlock()
 				close(done)
 			}, nil
@@ -144,7 +144,7 @@ func (p *Provisioner) lock(ctx context.Context, id string) (unlock func(), err e
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("volume %q: %w", id, ctx.Err())
+			return nil, ctx.Err()
 		}
 	}
 }
