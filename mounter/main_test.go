@@ -138,7 +138,10 @@ func (f *fakeFS) StatFs(cancel <-chan struct{}, h *fuse.InHeader, out *fuse.Stat
 	return f.RawFileSystem.StatFs(cancel, h, out)
 }
 
-func (f *fakeFS) Drain(context.Context) error { return nil }
+func (f *fakeFS) Drain(context.Context) error {
+	f.fault.at("drain")
+	return nil
+}
 
 func (f *fakeFS) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	switch name {

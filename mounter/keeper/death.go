@@ -10,10 +10,11 @@ import (
 // If nobody asked for the end, the keeper gives its copy of the device up and
 // tells the node, which does the same. The last copy gone, the kernel aborts
 // the connection: applications get ENOTCONN instead of hanging, and the next
-// publish of a target mounts afresh.
+// publish of a target mounts afresh. So it is when the keeper is told to stop: it
+// waits for those that upload, and nobody may wait for the others meanwhile.
 func (k *Keeper) workerEnded(m *mount) {
 	k.mu.Lock()
-	asked := m.removing
+	asked, closing := m.removing, k.closed
 	served := m.device != nil
 	delete(k.mounts, m.name)
 	_ = m.device.Close()
@@ -29,7 +30,7 @@ func (k *Keeper) workerEnded(m *mount) {
 	} else {
 		k.log.Error("worker died", "mount", m.name, "reason", reason)
 	}
-	if asked || !served {
+	if asked && !closing || !served {
 		return
 	}
 	for _, p := range peers {
