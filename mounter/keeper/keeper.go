@@ -170,7 +170,16 @@ func (k *Keeper) Serve(ctx context.Context, l *net.UnixListener) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return fmt.Errorf("accept: %w", err)
+			if !scarce(err) {
+				return fmt.Errorf("accept: %w", err)
+			}
+			// No reason to end the mounts. Whoever connects waits.
+			k.log.Warn("accept", "err", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
 		}
 		may, err := k.admit(c)
 		if err != nil {
@@ -183,6 +192,19 @@ func (k *Keeper) Serve(ctx context.Context, l *net.UnixListener) error {
 			return nil
 		}
 	}
+}
+
+// acceptPause is the wait for descriptors or memory that others use.
+const acceptPause = 100 * time.Millisecond
+
+// scarce reports whether err is about something that may be there a moment later.
+func scarce(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // access is what a connection may do.

@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 		err = rummage(ctx, os.Args[2])
 	case "keeper":
 		err = serve(ctx, os.Args[2])
+	case "poor":
+		err = servePoor(ctx, os.Args[2])
 	case "prisoner":
 		prisoner(os.Args[2], os.Args[3])
 	case "babble":
@@ -62,6 +64,44 @@ func serve(ctx context.Context, path string) error {
 		return err
 	}
 	return k.Serve(ctx, l)
+}
+
+// servePoor is serve in a process that has no descriptor left for a connection, until
+// the keeper complains.
+func servePoor(ctx context.Context, path string) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	complaint := make(complaints, 1)
+	go func() {
+		<-complaint
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	}()
+	k, err := keeper.New(keeper.Config{Logger: slog.New(slog.NewTextHandler(complaint, nil))})
+	if err != nil {
+		return err
+	}
+	l, err := keeper.Listen(path)
+	if err != nil {
+		return err
+	}
+	// From here on there is none but what is open already.
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}); err != nil {
+		return err
+	}
+	return k.Serve(ctx, l)
+}
+
+// complaints is a log of which only the beginning is noticed.
+type complaints chan struct{}
+
+func (c complaints) Write(b []byte) (int, error) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+	return len(b), nil
 }
 
 // rummage tries what a keeper lets its own user do.
@@ -185,6 +225,20 @@ func TestSocket(t *testing.T) {
 	if _, ok := <-b.Deaths(); ok {
 		t.Error("a death on a closed connection")
 	}
+}
+
+// A keeper without a descriptor for a connection has one later, and its mounts do not
+// end because of that.
+func TestNoDescriptorLeft(t *testing.T) {
+	path := socketPath(t)
+	run(t, nil, "poor", path)
+	eventually(t, func() bool {
+		c, err := keeper.Dial(t.Context(), path)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
 }
 
 func TestStrangersAreRefused(t *testing.T) {
