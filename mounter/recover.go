@@ -225,8 +225,14 @@ func (m *Manager) adopt(client *keeper.Client, name string, kept *keeper.Mount, 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if mt := m.mounts[name]; mt != nil {
-		_ = mt.device.Close()
-		mt.device, mt.orphan = kept.Device, false
+		mt.orphan = false
+		select {
+		case <-mt.ready:
+			_ = mt.device.Close()
+			mt.device = kept.Device
+		default: // whoever makes it uses the descriptor that he has
+			_ = kept.Device.Close()
+		}
 		return nil
 	}
 	if m.cfg.Direct {

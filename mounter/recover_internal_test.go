@@ -77,3 +77,30 @@ func TestLostBeforeTheNextConnection(t *testing.T) {
 	}
 	m.client = nil
 }
+
+// The next connection knows a mount that is being made: who makes it goes on with the
+// descriptor that he has, and one that is made gets the new one.
+func TestTakenOverWhileMounting(t *testing.T) {
+	for what, made := range map[string]bool{"being made": false, "made": true} {
+		t.Run(what, func(t *testing.T) {
+			m := newTestManager(t)
+			mt := newMount(t, m)
+			mt.orphan = true
+			if made {
+				close(mt.ready)
+			}
+			mine := mt.device
+			theirs, err := openDevice()
+			if err != nil {
+				t.Skipf("no FUSE here: %v", err)
+			}
+			t.Cleanup(func() { _ = theirs.Close() })
+			if err := m.adopt(nil, mt.name, &keeper.Mount{Device: theirs, Note: []byte("{}")}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if mine.Int() < 0 != made || theirs.Int() >= 0 != made || mt.device.Int() < 0 || mt.orphan {
+				t.Errorf("own descriptor %d, the keeper's %d, orphan: %v", mine.Int(), theirs.Int(), mt.orphan)
+			}
+		})
+	}
+}

@@ -43,6 +43,42 @@ func halfway(behind *keeper.Client) wire.Handler {
 	}
 }
 
+// A node that has not found its keeper yet does not say of a target that shows a mount
+// that it does not: the kubelet would unmount it under the pod, after an error of a
+// republish.
+func TestStatsBeforeTheKeeperIsFound(t *testing.T) {
+	e := newEnv(t)
+	p := e.publication("v1", "a")
+	e.publish(p)
+	if err := e.manager.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := mounter.New(mounter.Config{
+		PluginDir: e.plugin, Logger: e.logger(),
+		Connect: func(context.Context) (*keeper.Client, error) { return nil, errors.New("not there") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats, err := m.Stats(t.Context(), p.VolumeID, p.Target); err != nil || stats.Abnormal == "" {
+		t.Errorf("stats of the mount: %+v, %v; want it to be abnormal", stats, err)
+	}
+	if _, err := m.Stats(t.Context(), p.VolumeID, p.Target+"2"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("stats of a target without a mount: %v", err)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	e.manager = e.newManager()
+	if err := e.manager.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if stats, err := e.manager.Stats(t.Context(), p.VolumeID, p.Target); err != nil || stats.Abnormal != "" {
+		t.Errorf("after the keeper was found: %+v, %v", stats, err)
+	}
+	e.unpublish(p)
+}
+
 // A node finds a keeper that it can take one mount over from and not the next. The
 // first one does not hang when its worker dies, is made afresh by the next publish
 // and is not what others get to share.

@@ -36,6 +36,10 @@ func (m *Manager) Stats(ctx context.Context, volumeID, path string) (volume.Stat
 	}
 	m.mu.Unlock()
 	switch {
+	case p == nil && showsOurs(target):
+		// The keeper has not told us, or never will. It may be this volume, and a
+		// pod may run on it.
+		return volume.Stats{Abnormal: "the target shows a mount of which nobody knows whose it is"}, nil
 	case !known:
 		return volume.Stats{}, fmt.Errorf("volume %s at %s: %w", volumeID, path, fs.ErrNotExist)
 	case ended != "":

@@ -51,6 +51,13 @@ func (t table) shows(path, dev string) bool {
 	return i != nil && isOurs(i) && deviceNumber(i) == dev
 }
 
+// showsOurs reports whether a path shows a mount of ours now.
+func showsOurs(path string) bool {
+	t, err := readTable()
+	i := t.top(path)
+	return err == nil && i != nil && isOurs(i)
+}
+
 // sources returns our mounts directly in dir.
 func (t table) sources(dir string) table {
 	var found table
