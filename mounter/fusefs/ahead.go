@@ -3,7 +3,6 @@ package fusefs
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,88 +18,11 @@ const (
 	// smallFile is the size in bytes up to which a file is read in one piece
 	// together with the question whether it is still the same.
 	smallFile = 128 << 10
-	// inOrder is how far from the last one a file may be opened for an opener in
-	// order: several threads may share the work.
-	inOrder = 16
-	// orderAfter is how many opens in order in a row it takes.
-	orderAfter = 2
-	// minAhead and maxAhead bound how many files are read ahead of an opener.
-	minAhead, maxAhead = 8, 256
 	// maxOrders is how many directories may be known by their order at a time, and
 	// maxListed how many entries they may have, unless it is one alone.
 	maxOrders = 8
 	maxListed = 1 << 17
 )
-
-// order is a directory's listing, and how its files were opened.
-type order struct {
-	names []uftp.Info // never changes
-
-	mu     sync.Mutex // guards what follows
-	last   int        // index of the furthest file opened of this streak, -1 before the first
-	streak int
-	window int // files to be ahead
-	next   int // index of the first file that was not read ahead
-}
-
-// sortListing gives a listing the one order that programs expect who sort names
-// themselves; the server's is none.
-func sortListing(entries []uftp.Info) {
-	slices.SortFunc(entries, func(a, b uftp.Info) int { return strings.Compare(a.Name, b.Name) })
-}
-
-// newOrder is for a sorted listing.
-func newOrder(names []uftp.Info) *order {
-	return &order{names: names, last: -1, window: minAhead}
-}
-
-// outcome says what reading ahead did for an open.
-type outcome int
-
-const (
-	missed outcome = iota // nothing yet: it comes too late, or was not begun
-	inTime
-	tooEarly // what was learned then is too old to be believed
-)
-
-// opened notes that a file was opened and returns which to read ahead now.
-func (o *order) opened(name string, what outcome) []uftp.Info {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	i, ok := slices.BinarySearchFunc(o.names, name, func(e uftp.Info, name string) int { return strings.Compare(e.Name, name) })
-	if !ok {
-		return nil
-	}
-	if o.streak > orderAfter && i < o.last-inOrder && i >= o.last-o.window {
-		return nil // one of several threads, which had to wait while the others did not
-	}
-	if o.last < 0 && i > inOrder || o.last >= 0 && (i < o.last-inOrder || i > o.last+inOrder) {
-		o.streak, o.window, o.next = 0, minAhead, 0
-		o.last = i
-		return nil
-	}
-	o.streak++
-	o.last = max(o.last, i)
-	if o.streak < orderAfter {
-		return nil
-	}
-	if o.streak > orderAfter {
-		switch what {
-		case missed:
-			o.window = min(2*o.window, maxAhead)
-		case tooEarly:
-			o.window = max(o.window/2, minAhead)
-		case inTime:
-		}
-	}
-	from := max(o.next, o.last+1)
-	to := min(o.last+1+o.window, len(o.names))
-	if from >= to || to-from < o.window/4 && to < len(o.names) {
-		return nil // a few more together cost the same
-	}
-	o.next = to
-	return o.names[from:to]
-}
 
 // ahead reads files before they are opened.
 type ahead struct {
@@ -118,7 +40,7 @@ func (fs *FS) keepOrder(dir *node, entries []uftp.Info) {
 	a := &fs.ahead
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	dir.order.Store(newOrder(entries))
+	dir.order.Store(newOrder(entries, func() []uint64 { return fs.tree.inosIn(dir, entries) }))
 	a.orders = slices.DeleteFunc(a.orders, func(n *node) bool { return n == dir })
 	a.orders = append(a.orders, dir)
 	for len(a.orders) > maxOrders || len(a.orders) > 1 && a.listedLocked() > maxListed {
@@ -178,7 +100,7 @@ func (fs *FS) prefetch(dir *node, info uftp.Info) {
 	}
 	fs.tree.ref(n)
 	defer fs.tree.unref(n)
-	if n.dir || fs.authoritative(n) {
+	if n.dir || fs.authoritative(n) || n.aheadOutcome(fs.spec.AttrTimeout) == inTime {
 		return
 	}
 	fs.lookAhead(fs.ctx, n, true)

@@ -1,12 +1,14 @@
 package fusefs_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,6 +88,32 @@ func TestReadsAhead(t *testing.T) {
 	for i := 5; i < smallFiles; i++ {
 		m.readSmall(t, i)
 	}
+}
+
+// TestReadsAheadByInode: who opens files in the order of their inode numbers, as
+// cp -r does, finds the next ones read, too.
+func TestReadsAheadByInode(t *testing.T) {
+	m, c := mountSmall(t, time.Hour)
+	files, inos := make([]int, smallFiles), make([]uint64, smallFiles)
+	for i := range files {
+		files[i] = i
+		var st syscall.Stat_t
+		if err := syscall.Stat(m.path("d/"+smallName(i)), &st); err != nil {
+			t.Fatal(err)
+		}
+		inos[i] = st.Ino
+	}
+	slices.SortFunc(files, func(a, b int) int { return cmp.Compare(inos[a], inos[b]) })
+	m.readSmall(t, files[:6]...)
+	next := smallName(files[6])
+	eventually(t, "the next files are read ahead", func() bool { return c.of(next) > 0 && c.of(smallName(files[9])) > 0 })
+	eventually(t, "reading ahead ends", func() bool { return m.fs.Stats().Cache.Flights == 0 })
+	before := c.of(next)
+	m.readSmall(t, files[6])
+	if after := c.of(next); after != before {
+		t.Errorf("%d calls about a file that was read ahead, %d before it was opened", after, before)
+	}
+	m.readSmall(t, files[7:]...)
 }
 
 // TestRandomOpenerReadsNothingAhead: what is not opened is not read.

@@ -1,7 +1,9 @@
 package fusefs
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,6 +36,58 @@ func TestOutcomeOfReadingAhead(t *testing.T) {
 	}
 }
 
+// scattered returns n inode numbers in no order.
+func scattered(n int) []uint64 {
+	inos := make([]uint64, n)
+	for i := range inos {
+		inos[i] = inoOf(fmt.Sprint(i))
+	}
+	return inos
+}
+
+// TestOrderOfInodes: who opens files in the order of their inode numbers, as cp -r
+// does, finds the next ones read ahead, and nothing is read twice.
+func TestOrderOfInodes(t *testing.T) {
+	for _, n := range []int{5, 12, 40, 2000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			names, inos := make([]uftp.Info, n), scattered(n)
+			for i := range names {
+				names[i].Name = fmt.Sprintf("f%04d", i)
+			}
+			order := make([]int, n)
+			for i := range order {
+				order[i] = i
+			}
+			slices.SortFunc(order, func(a, b int) int { return cmp.Compare(inos[a], inos[b]) })
+			o := newOrder(names, func() []uint64 { return inos })
+			read := map[string]int{}
+			late := 0
+			for _, i := range order {
+				what := inTime
+				if read[names[i].Name] == 0 {
+					what = missed
+					late++
+				}
+				for _, e := range o.opened(names[i].Name, what) {
+					read[e.Name]++
+				}
+			}
+			if late > 6 {
+				t.Errorf("%d of %d files were opened before they were read ahead", late, n)
+			}
+			twice := 0
+			for _, times := range read {
+				if times > 1 {
+					twice++
+				}
+			}
+			if twice > 4*minAhead {
+				t.Errorf("%d of %d files were read ahead more than once", twice, n)
+			}
+		})
+	}
+}
+
 // TestOrderOfThreads: one of several threads that falls behind the others does not
 // end what is read ahead of them; somebody who opens files anywhere does.
 func TestOrderOfThreads(t *testing.T) {
@@ -41,16 +95,16 @@ func TestOrderOfThreads(t *testing.T) {
 	for i := range names {
 		names[i].Name = fmt.Sprintf("f%04d", i)
 	}
-	o := newOrder(names)
+	o := newOrder(names, func() []uint64 { return scattered(len(names)) })
 	read := 0
 	for i := range 60 {
 		read += len(o.opened(names[i].Name, missed))
 	}
-	if o.window != maxAhead || read < maxAhead/2 {
-		t.Fatalf("a window of %d, and %d files read ahead", o.window, read)
+	if o.byName.window != maxAhead || read < maxAhead/2 {
+		t.Fatalf("a window of %d, and %d files read ahead", o.byName.window, read)
 	}
-	if again := o.opened(names[5].Name, missed); len(again) > 0 || o.window != maxAhead || o.last != 59 {
-		t.Errorf("after one who was late: %d files, a window of %d, and the last is %d", len(again), o.window, o.last)
+	if again := o.opened(names[5].Name, missed); len(again) > 0 || o.byName.window != maxAhead || o.byName.last != 59 {
+		t.Errorf("after one who was late: %d files, a window of %d, and the last is %d", len(again), o.byName.window, o.byName.last)
 	}
 	for i := 60; i < 400; i++ {
 		read += len(o.opened(names[i].Name, inTime))
@@ -59,8 +113,8 @@ func TestOrderOfThreads(t *testing.T) {
 		t.Errorf("%d files read ahead of 400", read)
 	}
 	for _, i := range []int{900, 20, 500} {
-		if ahead := o.opened(names[i].Name, missed); len(ahead) > 0 || o.window != minAhead {
-			t.Errorf("opened at random: %d files, a window of %d", len(ahead), o.window)
+		if ahead := o.opened(names[i].Name, missed); len(ahead) > 0 || o.byName.window != minAhead {
+			t.Errorf("opened at random: %d files, a window of %d", len(ahead), o.byName.window)
 		}
 	}
 }

@@ -342,13 +342,23 @@ func inoOf(path string) uint64 {
 
 // inoIn returns the inode number of an entry of dir, for listings.
 func (t *tree) inoIn(dir *node, name string) uint64 {
+	return t.inosIn(dir, []uftp.Info{{Name: name}})[0]
+}
+
+// inosIn is inoIn for many entries.
+func (t *tree) inosIn(dir *node, entries []uftp.Info) []uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c := dir.children[name]; c != nil {
-		return c.ino
-	}
+	inos := make([]uint64, len(entries))
 	path, _ := t.pathOf(dir)
-	return inoOf(join(path, name))
+	for i, e := range entries {
+		if c := dir.children[e.Name]; c != nil {
+			inos[i] = c.ino
+		} else {
+			inos[i] = inoOf(join(path, e.Name))
+		}
+	}
+	return inos
 }
 
 // len returns how many nodes are known.

@@ -1,0 +1,156 @@
+package fusefs
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
+)
+
+const (
+	// inOrder is how far from the last one a file may be opened for an opener in
+	// order: several threads may share the work.
+	inOrder = 16
+	// orderAfter is how many opens in order in a row it takes.
+	orderAfter = 2
+	// minAhead and maxAhead bound how many files are read ahead of an opener.
+	minAhead, maxAhead = 8, 256
+)
+
+// order is a directory's listing, and how its files were opened. Most programs
+// follow the listing, which is by name. Others, such as cp -r, and find in large
+// directories, sort it by inode number first, which helps on disks.
+type order struct {
+	names []uftp.Info     // never changes
+	inos  func() []uint64 // the inode numbers of all names
+
+	mu     sync.Mutex // guards what follows
+	last   int        // index of the file opened last, -1 before the first
+	byName run
+	byIno  run
+	ranked []int32 // indexes by inode number, nil until somebody may need it
+	rank   []int32 // of each name in ranked
+}
+
+// sortListing gives a listing the one order that programs expect who sort names
+// themselves; the server's is none.
+func sortListing(entries []uftp.Info) {
+	slices.SortFunc(entries, func(a, b uftp.Info) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// newOrder is for a sorted listing. inos is called once, if at all.
+func newOrder(names []uftp.Info, inos func() []uint64) *order {
+	return &order{names: names, inos: inos, last: -1, byName: newRun(), byIno: newRun()}
+}
+
+// outcome says what reading ahead did for an open.
+type outcome int
+
+const (
+	missed outcome = iota // nothing yet: it comes too late, or was not begun
+	inTime
+	tooEarly // what was learned then is too old to be believed
+)
+
+// opened notes that a file was opened and returns which to read ahead now.
+func (o *order) opened(name string, what outcome) []uftp.Info {
+	i, ok := slices.BinarySearchFunc(o.names, name, func(e uftp.Info, name string) int { return strings.Compare(e.Name, name) })
+	if !ok {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before := o.last
+	o.last = i
+	o.byName.step(i, what)
+	if o.ranked == nil && before >= 0 && o.byName.exact == 0 {
+		o.rankLocked()
+		o.byIno.step(int(o.rank[before]), what)
+	}
+	if o.ranked != nil {
+		o.byIno.step(int(o.rank[i]), what)
+	}
+	if o.byIno.exact < orderAfter || o.byIno.exact <= o.byName.exact {
+		from, to := o.byName.take(len(o.names))
+		return o.names[from:to]
+	}
+	from, to := o.byIno.take(len(o.names))
+	next := make([]uftp.Info, 0, to-from)
+	for _, k := range o.ranked[from:to] {
+		next = append(next, o.names[k])
+	}
+	return next
+}
+
+func (o *order) rankLocked() {
+	inos := o.inos()
+	o.ranked, o.rank = make([]int32, len(inos)), make([]int32, len(inos))
+	for i := range o.ranked {
+		o.ranked[i] = int32(i) //nolint:gosec // no directory has 2^31 entries in memory
+	}
+	slices.SortFunc(o.ranked, func(a, b int32) int { return cmp.Compare(inos[a], inos[b]) })
+	for place, i := range o.ranked {
+		o.rank[i] = int32(place) //nolint:gosec // as above
+	}
+}
+
+// run is how somebody goes through a sequence.
+type run struct {
+	last   int // index of the furthest of this streak, -1 before the first
+	streak int
+	exact  int // how many in a row came right after the one before
+	window int // how many to be ahead
+	next   int // index of the first that was not read ahead
+}
+
+func newRun() run { return run{last: -1, window: minAhead} }
+
+// step notes that the i-th was opened.
+func (r *run) step(i int, what outcome) {
+	if r.late(i) {
+		return
+	}
+	exact := r.exact + 1
+	if i != r.last+1 {
+		exact = 0
+	}
+	if r.last < 0 && i > inOrder || r.last >= 0 && (i < r.last-inOrder || i > r.last+inOrder) {
+		*r = newRun()
+		r.last = i
+		return
+	}
+	r.streak++
+	r.exact = exact
+	r.last = max(r.last, i)
+	if r.streak > orderAfter {
+		switch what {
+		case missed:
+			r.window = min(2*r.window, maxAhead)
+		case tooEarly:
+			r.window = max(r.window/2, minAhead)
+		case inTime:
+		}
+	}
+}
+
+// late reports whether the i-th was left by one of several threads, which had to
+// wait while the others did not.
+func (r *run) late(i int) bool {
+	return r.streak > orderAfter && i < r.last-inOrder && i >= r.last-r.window
+}
+
+// take returns which of n to read ahead now.
+func (r *run) take(n int) (from, to int) {
+	if r.streak < orderAfter {
+		return 0, 0
+	}
+	from = max(r.next, r.last+1)
+	to = min(r.last+1+r.window, n)
+	if from >= to || to-from < r.window/4 && to < n {
+		return 0, 0 // a few more together cost the same
+	}
+	r.next = to
+	return from, to
+}
