@@ -2,6 +2,9 @@ package fusefs_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -53,6 +56,30 @@ func mountServer(t *testing.T, s *uftptest.Server, change func(*fusefs.Config)) 
 		}
 	})
 	return mountRemote(t, client, s.Dir(), change)
+}
+
+// TestRealServerKeepsNoMount: the real UFTPD has a mount namespace of its own, and
+// what that has a copy of stays mounted for as long as the server runs.
+func TestRealServerKeepsNoMount(t *testing.T) {
+	m := mountDir(t, nil)
+	uftptest.StartReal(t, uftptest.Config{})
+	tables, err := filepath.Glob("/proc/[0-9]*/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
+		mounts, err := os.ReadFile(table)
+		if err != nil || !strings.Contains(string(mounts), m.dir) {
+			continue // or the process has ended
+		}
+		if ns, err := os.Readlink(filepath.Join(filepath.Dir(table), "ns", "mnt")); err == nil && ns != ours {
+			t.Errorf("%s has a copy of the mount", table)
+		}
+	}
 }
 
 // TestSessionsKilled is the random test while the server drops all connections

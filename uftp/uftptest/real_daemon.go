@@ -87,7 +87,10 @@ func (d *daemon) launch(ctx context.Context) error {
 	defer func() { _ = log.Close() }()
 	// Each word of the script that comes from us is an argument, so that no
 	// path is ever read as shell. exec keeps the process id through all of it.
-	const script = `umask 022; mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/group" /etc/group && exec "$2" "$3"`
+	// A copy of somebody's FUSE mount would keep it alive after he has unmounted it.
+	const script = `umask 022; fuse=$(sed -n 's/.* - \(fuse\(\.[^ ]*\)\{0,1\}\) .*/\1/p' /proc/self/mountinfo | sort -u | paste -sd,)
+		[ -z "$fuse" ] || umount --all --lazy --no-canonicalize --types "$fuse"
+		mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/group" /etc/group && exec "$2" "$3"`
 	// The process outlives ctx, which is that of the start alone.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), "unshare", "-m", "--propagation", "private", //nolint:gosec // a test's own tools
 		"sh", "-c", script, "sh", d.cfg.work, d.cfg.python, filepath.Join(d.cfg.checkout, "lib", "UFTPD.py"))
