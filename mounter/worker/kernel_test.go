@@ -26,7 +26,7 @@ func (w *watchedFS) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (f
 	w.now++
 	w.most = max(w.most, w.now)
 	w.mu.Unlock()
-	timer := time.NewTimer(5 * time.Millisecond) // read-ahead sends the next without waiting for this
+	timer := time.NewTimer(20 * time.Millisecond) // read-ahead sends the next without waiting for this
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -191,9 +191,10 @@ func TestWorkerKilled(t *testing.T) {
 	if !strings.Contains(n.node.text(t), "volume is abnormal") {
 		t.Error("the node does not say that a volume is abnormal")
 	}
-	if !strings.Contains(n.node.text(t), "mount lost its worker") {
-		t.Error("the node does not say that a worker died")
-	}
+	// It gives the device up first.
+	waitFor(t, "the node to say that a worker died", func() bool {
+		return strings.Contains(n.node.text(t), "mount lost its worker")
+	})
 	s.Faults().SetLink(uftptest.Link{})
 	if _, err := os.ReadDir(other.target); err != nil {
 		t.Errorf("another mount: %v", err)
