@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
 )
 
 // bounded runs something that may block on a mount, and waits for it until ctx
@@ -59,12 +61,29 @@ func unmount(ctx context.Context, path string) error {
 	return nil
 }
 
-// abort fails every request of a superblock that outlived its worker, if there
-// is one and fusectl is mounted.
-func abort(dev string) {
+// control is the way to fail every request of one superblock, should that outlive
+// its worker. It is an open file, and not a number: another mount, of whomever, may
+// get the number at any time after ours has gone, and the file is of no use then.
+type control struct{ *wire.FD }
+
+// openControl opens the control of the superblock dev; it has none if fusectl is
+// not mounted.
+func openControl(dev string) control {
 	_, minor, _ := strings.Cut(dev, ":")
 	if minor == "" {
-		return
+		return control{}
 	}
-	_ = os.WriteFile(filepath.Join("/sys/fs/fuse/connections", minor, "abort"), []byte("1"), 0)
+	path := filepath.Join("/sys/fs/fuse/connections", minor, "abort")
+	n, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return control{}
+	}
+	return control{wire.NewFD(n)}
+}
+
+// abort fails them. It may be called on one that there is not, or that is closed.
+func (c control) abort() {
+	if c.FD != nil {
+		_, _ = unix.Write(c.Int(), []byte("1"))
+	}
 }

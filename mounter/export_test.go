@@ -8,3 +8,12 @@ func CheckBacking(n int, owner uint32) error {
 	defer f.Release()
 	return checkBacking(f, owner)
 }
+
+// OpenControl is openControl, for a test.
+func OpenControl(dev string) (abort func()) {
+	c := openControl(dev)
+	return func() {
+		c.abort()
+		_ = c.Close()
+	}
+}

@@ -167,9 +167,17 @@ func (m *Manager) release(ctx context.Context, mt *mount) {
 // sees its device end, uploads what it has and exits; one that does not is
 // stopped.
 func (m *Manager) teardown(ctx context.Context, mt *mount) {
+	m.mu.Lock()
+	dev := mt.dev
+	m.mu.Unlock()
+	control := openControl(dev) // before we see that dev is still our number
+	defer func() { _ = control.Close() }()
 	t, err := readTable()
 	if err != nil {
 		m.log.Error("tearing a mount down", "mount", mt.name, "err", err)
+	}
+	if !t.shows(mt.dir, dev) {
+		_ = control.Close()
 	}
 	if top := t.top(mt.dir); top != nil && isOurs(top) && m.shows(ctx, mt) {
 		if err := m.unmount(ctx, mt.dir); err != nil {
@@ -180,11 +188,11 @@ func (m *Manager) teardown(ctx context.Context, mt *mount) {
 	}
 	m.endWorker(ctx, mt)
 	m.mu.Lock()
-	device, dev := mt.device, mt.dev
+	device := mt.device
 	m.mu.Unlock()
 	_ = device.Close()
-	if t, err := readTable(); err == nil && dev != "" && len(t.mountedOn(dev)) == 0 {
-		abort(dev) // requests that hang in spite of all that
+	if t, err := readTable(); err == nil && len(t.mountedOn(dev)) == 0 {
+		control.abort() // requests that hang in spite of all that
 	}
 	if !m.cfg.Direct {
 		if err := removeTarget(mt.dir); err != nil {
