@@ -153,8 +153,13 @@ func authService(cause error) func(error) bool {
 // toStatus makes the status for an error: its code, and the message
 // "Reason: cause; remedy".
 func toStatus(err error) *status.Status {
-	if st, ok := status.FromError(err); ok { // of the generated code: no such method
-		return st
+	// Of the generated code (no such method), or of who wired us up. What is wrapped
+	// around it would stand before the reason.
+	if own, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err); ok {
+		return own.GRPCStatus()
 	}
 	for _, r := range statusTable {
 		if r.is(err) {

@@ -59,7 +59,7 @@ func TestNodeWithoutKeeper(t *testing.T) {
 		Secrets:       map[string]string{"username": "demo", "password": "hush"},
 	}, ready)
 	st, _ := status.FromError(err)
-	if st.Code() != codes.Unavailable || !strings.Contains(st.Message(), "KeeperUnreachable: ") ||
+	if st.Code() != codes.Unavailable || !strings.HasPrefix(st.Message(), "KeeperUnreachable: ") ||
 		!strings.HasSuffix(st.Message(), "; check that a pod of csi-uftp-mount runs on this node") {
 		t.Errorf("NodePublishVolume: %v", err)
 	}
