@@ -53,7 +53,7 @@ func (k keeperSocket) dial(ctx context.Context) (*keeper.Client, error) {
 
 // candidates are the sockets that match, the newest first.
 func (k keeperSocket) candidates() ([]string, error) {
-	matches, err := filepath.Glob(k.pattern)
+	matches, err := k.matches()
 	if err != nil {
 		return nil, fmt.Errorf("keeper socket %q: %w", k.pattern, err)
 	}
@@ -78,6 +78,22 @@ func (k keeperSocket) candidates() ([]string, error) {
 		paths[i] = c.path
 	}
 	return paths, nil
+}
+
+// matches are the paths that fit the pattern; there may be nothing at them. Behind the
+// last wildcard no directory is listed, as [filepath.Glob] would do: any pod may have a
+// volume of the right name, and millions of files in it.
+func (k keeperSocket) matches() ([]string, error) {
+	const wildcards = `*?[\`
+	head, tail := filepath.Clean(k.pattern), ""
+	for head != filepath.Dir(head) && !strings.ContainsAny(filepath.Base(head), wildcards) {
+		head, tail = filepath.Dir(head), filepath.Join(filepath.Base(head), tail)
+	}
+	paths, err := filepath.Glob(head)
+	for i, path := range paths {
+		paths[i] = filepath.Join(path, tail)
+	}
+	return paths, err
 }
 
 // trusted tells whether the socket is in a volume of a pod of the namespace.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -118,4 +119,50 @@ func startKeeper(t *testing.T, path string) (stop func()) {
 	}
 	t.Cleanup(stop)
 	return stop
+}
+
+// A pod that has many files where the keeper has its socket does not make the search for
+// that long.
+func TestKeeperSocketAmongManyFiles(t *testing.T) {
+	const files = 5000
+	dir := t.TempDir()
+	volume := filepath.Join(dir, "pods", "9f1c8f8e-0000-4000-8000-000000000001", "volumes", "keeper")
+	if err := os.MkdirAll(volume, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range files {
+		if err := os.WriteFile(filepath.Join(volume, fmt.Sprint(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := keeperSocket{pattern: filepath.Join(dir, "pods", "*", "volumes", "keeper", "keeper.sock")}
+	allocated := testing.AllocsPerRun(1, func() {
+		if paths, err := k.candidates(); err != nil || len(paths) > 0 {
+			t.Errorf("found %v, %v", paths, err)
+		}
+	})
+	if allocated > files/10 {
+		t.Errorf("%v allocations: the files of the volume are looked at", allocated)
+	}
+}
+
+// The pattern may also be a path.
+func TestKeeperSocketPatterns(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"one", "two"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := startKeeper(t, filepath.Join(dir, "two", "keeper.sock"))
+	for _, pattern := range []string{"two/keeper.sock", "*/keeper.sock", "t?o/*.sock", "two/*", "[t]wo//keeper.sock"} {
+		paths, err := keeperSocket{pattern: dir + "/" + pattern}.candidates()
+		if err != nil || len(paths) != 1 || paths[0] != filepath.Join(dir, "two", "keeper.sock") {
+			t.Errorf("%s finds %v, %v", pattern, paths, err)
+		}
+	}
+	stop()
+	if _, err := (keeperSocket{pattern: dir + "/[/keeper.sock"}).candidates(); err == nil {
+		t.Error("a pattern that is none is accepted")
+	}
 }
