@@ -76,6 +76,9 @@ func (m *Manager) republish(ctx context.Context, pub volume.Publication, access 
 			return false, fmt.Errorf("target %s shows a mount of type %s already: %w", pub.Target, top.FSType, fs.ErrExist)
 		}
 		if !dead(probe(ctx, pub.Target, m.cfg.ProbeTimeout)) {
+			if m.cfg.Direct { // by another process, of who knows what
+				return false, fmt.Errorf("%s shows a UFTP directory already; unmount that first: %w", pub.Target, fs.ErrExist)
+			}
 			// Mounted by an earlier process, and the keeper does not know it
 			// either. It works, so it stays.
 			m.log.Warn("target is mounted and nobody knows by whom", "target_path", pub.Target)

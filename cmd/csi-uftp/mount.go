@@ -102,7 +102,7 @@ fails when the server has been away.`,
 	cmd.Flags().StringVar(&f.server, "server", "", "`HOST:PORT` of a UFTP server to log in to with the one-time password in $UFTP_PASSWORD")
 	cmd.Flags().BoolVar(&f.background, "background", false, "return when it is mounted, and serve in the background; csi-uftp unmount ends it")
 	cmd.Flags().StringVar(&f.logFile, "log-file", "", "`FILE` for messages of --background (default none)")
-	cmd.Flags().StringVar(&f.statsFile, "stats-file", "", "`FILE` that gets what the mount has done so far, as JSON, on SIGUSR1 and at the end")
+	cmd.Flags().StringVar(&f.statsFile, "stats-file", "", "`FILE` that gets what the mount has done so far, as JSON, on SIGUSR1 and when a signal ends it; not when it is unmounted")
 	cmd.Flags().BoolVar(&f.resume, "resume", false, "")
 	_ = cmd.Flags().MarkHidden("resume")
 	_ = cmd.Flags().MarkHidden("preferences")
@@ -119,11 +119,12 @@ type mountJob struct {
 }
 
 func (a *app) mountJob(ctx context.Context, args []string, f *mountFlags) (mountJob, error) {
-	dir, err := filepath.Abs(args[len(args)-1])
+	dir, err := mountPoint(args[len(args)-1])
 	if err != nil {
 		return mountJob{}, err
 	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+	// One that shows a mount that nobody serves any more is mounted on afresh.
+	if info, err := os.Stat(dir); !errors.Is(err, syscall.ENOTCONN) && (err != nil || !info.IsDir()) {
 		return mountJob{}, usageErrorf("%s is not a directory; make it first", dir)
 	}
 	job := mountJob{Dir: dir}

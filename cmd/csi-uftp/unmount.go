@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
@@ -89,34 +91,39 @@ func fusermount(ctx context.Context, dir string, lazy bool) error {
 	return nil
 }
 
-// mountPoint is the name that mountinfo has for dir. dir itself is not touched:
-// it may be a mount that does not answer.
+// maxLinks is how many symbolic links Linux follows from one name.
+const maxLinks = 40
+
+// mountPoint is the name that mountinfo has for dir. The directory itself is not
+// touched, only links to it: it may be a mount that does not answer.
 func mountPoint(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
-	if err != nil || dir == "/" {
-		return dir, err
-	}
-	parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
 	if err != nil {
-		return "", usageErrorf("%v", err)
+		return "", err
 	}
-	return filepath.Join(parent, filepath.Base(dir)), nil
-}
-
-// isMounted tells whether dir shows a mount of ours.
-func isMounted(dir string) (bool, error) {
-	dir, err := mountPoint(dir)
-	if err != nil {
-		return false, err
-	}
-	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
-	if err != nil {
-		return false, err
-	}
-	for _, m := range mounts {
-		if m.FSType == "fuse.uftp" {
-			return true, nil
+	for range maxLinks {
+		parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
+		if err != nil {
+			return "", usageErrorf("%v", err)
+		}
+		dir = filepath.Join(parent, filepath.Base(dir))
+		link, err := os.Readlink(dir)
+		if err != nil {
+			return dir, nil //nolint:nilerr // it is no link
+		}
+		if dir = link; !filepath.IsAbs(link) {
+			dir = filepath.Join(parent, link)
 		}
 	}
-	return false, nil
+	return "", usageErrorf("%s: %v", dir, syscall.ELOOP)
+}
+
+// isMounted tells whether dir, a name that mountinfo has, shows a mount of ours. It
+// may be a mount point without it; what was mounted last comes last.
+func isMounted(dir string) (bool, error) {
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return m.Mountpoint != dir, false })
+	if err != nil || len(mounts) == 0 {
+		return false, err
+	}
+	return mounts[len(mounts)-1].FSType == "fuse.uftp", nil
 }
