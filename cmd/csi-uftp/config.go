@@ -50,11 +50,11 @@ $` + envConfig + ` names:
       user: demo
       identity: ~/.ssh/id_ed25519
     test:
-      url: uftp://localhost:9000/rest/auth/TEST:
+      url: "uftp://localhost:9000/rest/auth/TEST:"
       token-file: ~/.test-token
       ca-file: ~/.test-ca.pem
 
-An endpoint stands for its URL:
+A URL that ends in a colon needs the quotes. An endpoint stands for its URL:
 
   csi-uftp ls juelich:             the directory in the URL, /project/data
   csi-uftp ls juelich:run1         below it, /project/data/run1
@@ -89,7 +89,11 @@ func loadConfig() (config, error) {
 	}
 	c, err := parseConfig(data)
 	if err != nil {
-		return config{}, usageErrorf("%s: %v", file, err)
+		hint := ""
+		if strings.Contains(err.Error(), "mapping values") {
+			hint = "; a URL that ends in a colon needs quotes"
+		}
+		return config{}, usageErrorf("%s: %v%s", file, err, hint)
 	}
 	return c, nil
 }

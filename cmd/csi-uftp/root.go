@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -95,7 +96,7 @@ func (a *app) readConfig(cmd *cobra.Command) (err error) {
 	for top.HasParent() && top.Parent().HasParent() {
 		top = top.Parent()
 	}
-	if top.GroupID != "people" || top.Name() == "testserver" {
+	if top.GroupID != "people" || slices.Contains([]string{"testserver", "help", "completion"}, top.Name()) {
 		return nil
 	}
 	if a.config, err = loadConfig(); err != nil {
