@@ -20,14 +20,23 @@ func (l Local) Create(_ context.Context, name, part string, resume bool) (Part, 
 	path := filepath.Join(filepath.Dir(target), part)
 	f, err := openPart(path)
 	if err != nil {
-		return nil, err
+		return nil, unwritten(target, err)
 	}
 	p := &localPart{f: f, path: path, target: target}
 	if err := p.begin(resume); err != nil {
 		_ = f.Close()
-		return nil, err
+		return nil, unwritten(target, err)
 	}
 	return p, nil
+}
+
+// unwritten names the target that cannot be written: the item names its source,
+// and what is missing or full is not that.
+func unwritten(target string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: "write", Path: target, Err: err}
 }
 
 // openPart opens a part and locks it. Whoever had it open before may have given it
@@ -94,7 +103,7 @@ func (p *localPart) Size() int64 { return p.size }
 // WriteAt implements [Part].
 func (p *localPart) WriteAt(_ context.Context, b []byte, off int64) error {
 	_, err := p.f.WriteAt(b, off)
-	return bare(err)
+	return unwritten(p.target, bare(err))
 }
 
 // Hash implements [Part].
@@ -104,6 +113,10 @@ func (p *localPart) Hash(ctx context.Context, algo string) (string, error) {
 
 // Commit implements [Part].
 func (p *localPart) Commit(_ context.Context, size int64, a Attributes) error {
+	return unwritten(p.target, p.commit(size, a))
+}
+
+func (p *localPart) commit(size int64, a Attributes) error {
 	if err := p.flush(); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 func (l Local) Update(_ context.Context, name string) (Part, error) {
 	f, err := os.OpenFile(l.Path(name), os.O_WRONLY|os.O_CREATE, 0o666) //nolint:gosec // the umask decides
 	if err != nil {
-		return nil, bare(err)
+		return nil, err
 	}
 	return localUpdate{f}, nil
 }
@@ -23,7 +23,7 @@ func (u localUpdate) Size() int64 { return 0 }
 
 func (u localUpdate) WriteAt(_ context.Context, p []byte, off int64) error {
 	_, err := u.f.WriteAt(p, off)
-	return bare(err)
+	return err
 }
 
 func (u localUpdate) Hash(context.Context, string) (string, error) { return "", errors.ErrUnsupported }
@@ -31,16 +31,16 @@ func (u localUpdate) Hash(context.Context, string) (string, error) { return "", 
 func (u localUpdate) Commit(_ context.Context, _ int64, a Attributes) error {
 	if a.SetMode {
 		if err := u.f.Chmod(a.Mode.Perm()); err != nil {
-			return bare(err)
+			return err
 		}
 	}
 	if a.ModTime.IsZero() {
 		return nil
 	}
-	return bare(os.Chtimes(u.f.Name(), time.Time{}, a.ModTime))
+	return os.Chtimes(u.f.Name(), time.Time{}, a.ModTime)
 }
 
-func (u localUpdate) Close(context.Context, bool) error { return bare(u.f.Close()) }
+func (u localUpdate) Close(context.Context, bool) error { return u.f.Close() }
 
 // Update implements [Tree]. It uses no network.
 func (r Remote) Update(_ context.Context, name string) (Part, error) {

@@ -161,7 +161,7 @@ func (r *runner) enter(ctx context.Context, to string, item Item, existing *uftp
 		r.Observer.Found(item)
 		if !r.DryRun {
 			if err := r.To.Mkdir(ctx, to); err != nil {
-				return nil, bare(err)
+				return nil, err
 			}
 		}
 		r.done(ctx, item, nil)
