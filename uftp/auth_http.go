@@ -99,7 +99,7 @@ func transportCause(err error) error {
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	_, noRoots := errors.AsType[x509.SystemRootsError](err)
 	if verification || unknown || noRoots {
-		return fmt.Errorf("%w: give the CA that signed it as ca.crt / --ca-bundle", ErrUntrusted)
+		return fmt.Errorf("%w: give the CA that signed it as ca.crt / --ca-file", ErrUntrusted)
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return fmt.Errorf("%w: the server does not speak TLS on this port", ErrUnavailable)

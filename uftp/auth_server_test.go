@@ -169,7 +169,7 @@ func TestServerFailures(t *testing.T) {
 		}, fs.ErrNotExist, "No such server: 'OTHER'"},
 		{"untrusted", func(_ *testing.T, _ *uftptest.Server, r *uftp.AuthRequest) {
 			r.Access.CABundle = nil
-		}, uftp.ErrUntrusted, "ca.crt / --ca-bundle"},
+		}, uftp.ErrUntrusted, "ca.crt / --ca-file"},
 		{"session limit", func(t *testing.T, _ *uftptest.Server, r *uftp.AuthRequest) {
 			for range 2 {
 				if _, err := uftp.Authenticate(t.Context(), *r); err != nil {

@@ -73,8 +73,8 @@ func TestAuthenticateTLS(t *testing.T) {
 	}{
 		{"good", good, ca.pem(), false, ""},
 		{"one CA of two", good, append(other.pem(), ca.pem()...), false, ""},
-		{"system roots", good, nil, false, "ca.crt / --ca-bundle"},
-		{"other CA", good, other.pem(), false, "ca.crt / --ca-bundle"},
+		{"system roots", good, nil, false, "ca.crt / --ca-file"},
+		{"other CA", good, other.pem(), false, "ca.crt / --ca-file"},
 		{"other host", func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"a.example"} }, ca.pem(), false, "for another host"},
 		{"expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, ca.pem(), false, "expired"},
 		{"insecure", func(c *x509.Certificate) { c.IPAddresses = nil }, nil, true, ""},

@@ -74,7 +74,7 @@ func ExampleAuthenticate_errors() {
 	fmt.Println(errors.Is(err, uftp.ErrUntrusted), errors.Unwrap(err))
 	// Output:
 	// true not authenticated: wrong, expired or not allowed to use this server: password of "demo"
-	// true unavailable: certificate not trusted: give the CA that signed it as ca.crt / --ca-bundle
+	// true unavailable: certificate not trusted: give the CA that signed it as ca.crt / --ca-file
 }
 
 // Anybody may ask an auth service about its servers; who authenticates learns
