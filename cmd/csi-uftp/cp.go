@@ -75,7 +75,9 @@ question mark begins the query: write %3F.
 A file gets its name when it is whole and its size is right; with --checksum,
 when the server's checksum of it is right too. If the copy is interrupted, the
 same command goes on where it ended: what was copied of a big file is kept beside
-the target in .uftp-part-…, and --resume skips files that are there.
+the target in .uftp-part-…, and --resume skips files that are there. For that name
+the directory that a directory goes into, with a slash: "cp -r run1 copy" makes copy
+the first time, and copies to copy/run1 the next time.
 
 A file that cannot be copied does not stop the others: it is reported, and the
 exit code is 9.
@@ -84,7 +86,7 @@ The https:// URL of a share (see "csi-uftp share ls") is a source or a target to
 with the path of a file behind it if a directory is shared. One file is copied,
 through the auth server; nobody needs a credential for what is shared with
 everybody. An upload that fails may leave a part of the file there.`,
-		Example: `  csi-uftp cp -r -p juelich:run1 /scratch/run1
+		Example: `  csi-uftp cp -r -p juelich:run1 /scratch/
   csi-uftp cp 'juelich:run1/*.h5' juelich:run2/log.txt .
   csi-uftp cp --parallel 8 --checksum big.tar uftp://uftp.example.org:9000/rest/auth/TEST:/data/
   tar -c results | csi-uftp cp - juelich:results.tar
