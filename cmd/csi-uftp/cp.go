@@ -231,6 +231,9 @@ func (a *app) sync(ctx context.Context, args []string, f *copyFlags) error {
 		if !info.IsDir() {
 			return a.syncFile(ctx, from, to, f)
 		}
+		if f.delete && from.tree == to.tree && nested(from.names[0], to.names[0]) {
+			return usageErrorf("one of SOURCE and TARGET is in the other: --delete would remove what is only there")
+		}
 		job := f.job(from.tree, to.tree)
 		job.Existing, job.Delete = transfer.KeepSame, f.delete
 		if f.checksum {
@@ -239,6 +242,12 @@ func (a *app) sync(ctx context.Context, args []string, f *copyFlags) error {
 		job.Pairs = []transfer.Pair{{From: from.names[0], To: to.names[0]}}
 		return a.run(ctx, job, &f.progress)
 	})
+}
+
+// nested reports whether one of two directories of a tree is in the other.
+func nested(a, b string) bool {
+	a, b = strings.TrimSuffix(path.Join("/", a), "/")+"/", strings.TrimSuffix(path.Join("/", b), "/")+"/"
+	return a != b && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a))
 }
 
 // maxParallel is the most sessions; servers allow fewer.
