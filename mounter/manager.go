@@ -77,6 +77,8 @@ type mount struct {
 
 	match       string // what a publication must have in common with it to share it
 	fingerprint string // of the credential in use
+	refused     string // of the last that was not accepted
+	refusedAt   time.Time
 	device      *wire.FD
 	dev         string     // MAJ:MIN
 	passing     *wire.Peer // the worker's, for files that the kernel reads itself; nil if it asks for none

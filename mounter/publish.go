@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/mounter/internal/wire"
@@ -133,6 +134,10 @@ func (m *Manager) works(ctx context.Context, p *publication) bool {
 	return !dead(probe(ctx, p.Target, m.cfg.ProbeTimeout))
 }
 
+// refusedFor is how long a credential that was refused is not tried again. Publishing
+// is repeated every minute for each pod, and wrong passwords lock people out.
+const refusedFor = 5 * time.Minute
+
 // refresh hands a rotated credential to the worker.
 func (m *Manager) refresh(ctx context.Context, client *keeper.Client, mt *mount, access uftp.Access) {
 	if client == nil || mt.spec.Server != "" { // a one-time password is never renewed
@@ -140,7 +145,8 @@ func (m *Manager) refresh(ctx context.Context, client *keeper.Client, mt *mount,
 	}
 	fingerprint := access.Fingerprint(client.Key())
 	m.mu.Lock()
-	skip := mt.fingerprint == fingerprint || mt.orphan // nobody can reach the worker of an orphan
+	skip := mt.fingerprint == fingerprint || mt.orphan || // nobody can reach the worker of an orphan
+		mt.refused == fingerprint && time.Since(mt.refusedAt) < refusedFor
 	m.mu.Unlock()
 	if skip {
 		return
@@ -149,6 +155,11 @@ func (m *Manager) refresh(ctx context.Context, client *keeper.Client, mt *mount,
 		return client.Refresh(ctx, mt.name, credential, true)
 	})
 	if err != nil {
+		if errors.Is(err, uftp.ErrAuth) || errors.Is(err, fs.ErrPermission) {
+			m.mu.Lock()
+			mt.refused, mt.refusedAt = fingerprint, time.Now()
+			m.mu.Unlock()
+		}
 		m.log.Warn("new credential not accepted; the mount keeps the old one", "mount", mt.name, "err", err)
 		return
 	}
