@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
 	"github.com/csi-uftp/csi-uftp/uftp/transfer"
@@ -109,6 +111,9 @@ func writeTar(ctx context.Context, w io.Writer, dir, target string, sum *transfe
 }
 
 func addToTar(tw *tar.Writer, name string, item transfer.Item) error {
+	if last, _ := utf8.DecodeLastRuneInString(name); unicode.IsSpace(last) || unicode.IsControl(last) {
+		name += "/." // the server strips blanks, and then looks for the shortest name
+	}
 	h := &tar.Header{Name: name, Size: item.Info.Size, Mode: int64(item.Info.Mode.Perm()), Typeflag: tar.TypeReg}
 	h.ModTime = item.Info.ModTime.Truncate(time.Second) // as all other copies have it; tar would round
 	if item.Info.IsDir() {
