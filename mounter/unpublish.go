@@ -81,22 +81,31 @@ func (m *Manager) clear(ctx context.Context, target string) error {
 
 // clearSource ends a mount that no manager knows, when its last bind is gone.
 func (m *Manager) clearSource(ctx context.Context, dev string) {
-	m.mu.Lock()
-	for _, mt := range m.mounts {
-		if mt.dev == dev {
-			m.mu.Unlock()
-			return // it ends with its last publication
-		}
-	}
-	m.mu.Unlock()
 	t, err := readTable()
 	if err != nil {
 		return
 	}
 	// Only its source, and not, say, a subPath that the kubelet has bound.
-	if left := t.mountedOn(dev); len(left) == 1 && filepath.Dir(left[0]) == m.sourceDir("") {
-		m.discard(ctx, left[0])
+	left := t.mountedOn(dev)
+	if len(left) != 1 || filepath.Dir(left[0]) != m.sourceDir("") {
+		return
 	}
+	if m.knows(left[0]) {
+		return // it ends with its last publication, or has the number only now and is being made
+	}
+	m.discard(ctx, left[0])
+}
+
+// knows reports whether a directory is that of a mount of this manager.
+func (m *Manager) knows(dir string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, mt := range m.mounts {
+		if mt.dir == dir {
+			return true
+		}
+	}
+	return false
 }
 
 // discard removes a source that nobody serves or needs, and its directory.
