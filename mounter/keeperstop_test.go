@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/csi-uftp/csi-uftp/mounter/keeper"
 )
 
 // A keeper that is told to stop waits for a worker that has much to upload. Whoever
@@ -43,6 +45,10 @@ func TestKeeperStopsWhileAWorkerUploads(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("who uses the mount hangs while another one's worker uploads")
+	}
+	err := e.manager.Publish(t.Context(), e.publication("v3", "new"), access("demo", goodPassword))
+	if !errors.Is(err, keeper.ErrStopping) {
+		t.Errorf("a new volume: %v, want ErrStopping", err)
 	}
 	select {
 	case err := <-closed:

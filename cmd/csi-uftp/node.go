@@ -17,6 +17,7 @@ import (
 	"github.com/csi-uftp/csi-uftp/driver"
 	"github.com/csi-uftp/csi-uftp/internal/volume"
 	"github.com/csi-uftp/csi-uftp/mounter"
+	"github.com/csi-uftp/csi-uftp/mounter/keeper"
 	"github.com/csi-uftp/csi-uftp/secrets"
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
@@ -90,13 +91,16 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 }
 
 // localErrors gives the error of Publish its gRPC status that driver cannot know:
-// there is no keeper on this machine.
+// there is no keeper on this machine, or it is about to go.
 type localErrors struct{ *mounter.Manager }
 
 // Publish implements [driver.Mounter].
 func (l localErrors) Publish(ctx context.Context, p volume.Publication, access uftp.Access) error {
-	err := l.Manager.Publish(ctx, p, access)
-	if errors.Is(err, errNoKeeper) {
+	return localError(l.Manager.Publish(ctx, p, access))
+}
+
+func localError(err error) error {
+	if errors.Is(err, errNoKeeper) || errors.Is(err, keeper.ErrStopping) {
 		return noKeeper{err}
 	}
 	return err

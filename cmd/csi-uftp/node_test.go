@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+
+	"github.com/csi-uftp/csi-uftp/mounter/keeper"
 )
 
 // TestNodeWithoutKeeper starts the node service before its keeper, as may happen
@@ -62,5 +66,24 @@ func TestNodeWithoutKeeper(t *testing.T) {
 	if st.Code() != codes.Unavailable || !strings.HasPrefix(st.Message(), "KeeperUnreachable: ") ||
 		!strings.HasSuffix(st.Message(), "; check that a pod of csi-uftp-mount runs on this node") {
 		t.Errorf("NodePublishVolume: %v", err)
+	}
+}
+
+// What the kubelet is to try again is told from what is wrong with a volume.
+func TestLocalErrors(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code codes.Code
+	}{
+		{fmt.Errorf("publish: %w", errNoKeeper), codes.Unavailable},
+		{fmt.Errorf("publish: %w", keeper.ErrStopping), codes.Unavailable},
+		{errors.New("publish: something else"), codes.Unknown},
+	} {
+		if got := status.Code(localError(c.err)); got != c.code {
+			t.Errorf("%v: %v, want %v", c.err, got, c.code)
+		}
+	}
+	if err := localError(nil); err != nil {
+		t.Error(err)
 	}
 }

@@ -49,6 +49,10 @@ type Config struct {
 	MaxMounts int
 }
 
+// ErrStopping is the error of [Client.Create] when the keeper waits for its workers to
+// end, and takes no new ones.
+var ErrStopping = wire.ErrStopping
+
 // WorkerID is the user and group of the workers of a keeper that is root, unless
 // its Config says otherwise: nobody.
 const WorkerID = 65534
@@ -273,7 +277,7 @@ func (k *Keeper) add(m *mount) error {
 	defer k.mu.Unlock()
 	switch {
 	case k.closed:
-		return fmt.Errorf("keeper: %w", os.ErrClosed)
+		return ErrStopping
 	case k.mounts[m.name] != nil:
 		return fmt.Errorf("mount %s: %w", m.name, fs.ErrExist)
 	case len(k.mounts) >= k.cfg.MaxMounts:

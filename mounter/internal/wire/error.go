@@ -9,6 +9,9 @@ import (
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
+// ErrStopping means that the keeper has been told to stop, and begins nothing new.
+var ErrStopping = errors.New("the keeper is stopping")
+
 // causes names every cause that crosses a process boundary. The first that
 // matches is sent, so a special case stands before the general one.
 var causes = []struct { //nolint:gochecknoglobals // a table that nobody changes
@@ -29,6 +32,7 @@ var causes = []struct { //nolint:gochecknoglobals // a table that nobody changes
 	{"deadline", context.DeadlineExceeded},
 	{"canceled", context.Canceled},
 	{"closed", ErrClosed},
+	{"stopping", ErrStopping},
 }
 
 // Error is an error as it is sent.
