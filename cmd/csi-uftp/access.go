@@ -135,7 +135,7 @@ func (a *app) resolvePlace(p place, f *remoteFlags) (target, error) {
 			return target{}, fmt.Errorf("%w: %q cannot be in a URL's query", volume.ErrInvalid, name)
 		}
 	}
-	t := target{spec: volume.Default()}
+	t := target{spec: ownSpec()}
 	if err := volume.Apply(&t.spec, u.Attributes); err != nil {
 		return target{}, err
 	}

@@ -45,6 +45,8 @@ func newMount(a *app) *cobra.Command {
 until it gets SIGINT (Ctrl-C) or SIGTERM, or until DIR is unmounted. What was
 written is on the server when the program that wrote it has closed the file.
 
+All of it belongs to the user who mounts it, unless --uid and --gid tell otherwise.
+
 A uftpmount:// URL, as PyFilesystem has it, says both: …:/data==/mnt.
 
 The URL's query may hold any of the flags below by its attribute name, as
@@ -155,6 +157,14 @@ func (a *app) mountJob(ctx context.Context, args []string, f *mountFlags) (mount
 	return job, err
 }
 
+// ownSpec is what a person's mount begins with: what it shows is that person's, for
+// the kernel goes by owner and mode.
+func ownSpec() volume.Spec {
+	s := volume.Default()
+	s.UID, s.GID = uint32(os.Geteuid()), uint32(os.Getegid()) //nolint:gosec // ids are not negative on Linux
+	return s
+}
+
 // oneTimeTarget is what --server names.
 func (a *app) oneTimeTarget(f *mountFlags) (target, error) {
 	if _, _, err := net.SplitHostPort(f.server); err != nil {
@@ -164,7 +174,7 @@ func (a *app) oneTimeTarget(f *mountFlags) (target, error) {
 	if !ok || password == "" {
 		return target{}, usageErrorf("--server needs the one-time password in %s; csi-uftp auth prints one", envPassword)
 	}
-	t := target{spec: volume.Default()}
+	t := target{spec: ownSpec()}
 	if err := f.attributes.apply(&t.spec); err != nil {
 		return target{}, err
 	}
