@@ -25,7 +25,7 @@ func TestMountOwner(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid()) //nolint:gosec // ids are not negative on Linux
+	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
 	t.Setenv(envPassword, "one-time")
 	tests := []struct {
 		name     string
