@@ -118,7 +118,8 @@ func newSync(a *app) *cobra.Command {
 		Long: `Copies what is in the directory SOURCE to the directory TARGET, one of them on a
 server, unless it is there already with the same size and time of modification;
 with --checksum, with the same checksum. Times and permissions are kept. With
---delete, what is in TARGET only is deleted.
+--delete, what is in TARGET only is deleted, and so is a directory that has the name
+of a file in SOURCE, or a file that has the name of a directory.
 
 Of a single file that is there already only the differences are sent, by the rsync
 algorithm. That pays on slow links; otherwise use "csi-uftp cp".

@@ -122,7 +122,7 @@ func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info
 		default:
 			file := Pair{path.Join(p.From, info.Name), path.Join(p.To, info.Name)}
 			parts[r.partName(file, info)] = true
-			r.entry(ctx, file, info, targets[info.Name], nil)
+			r.entry(ctx, file, info, r.makeWay(ctx, file.To, info, targets[info.Name]), nil)
 			delete(targets, info.Name)
 		}
 	}
@@ -137,6 +137,16 @@ func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info
 	}
 }
 
+// makeWay deletes a directory that has the name of a file, or something else that
+// has the name of a directory, if things are deleted at all. It returns what is there.
+func (r *runner) makeWay(ctx context.Context, to string, info uftp.Info, existing *uftp.Info) *uftp.Info {
+	copied := info.IsDir() || info.Mode.IsRegular()
+	if !r.Delete || existing == nil || !copied || info.IsDir() == existing.IsDir() || !r.remove(ctx, to, *existing) {
+		return existing
+	}
+	return nil
+}
+
 // subdirs copies the directories of a directory, and removes them from targets.
 func (r *runner) subdirs(ctx context.Context, p Pair, dirs []uftp.Info, targets map[string]*uftp.Info) {
 	var looks []*lookup
@@ -148,7 +158,8 @@ func (r *runner) subdirs(ctx context.Context, p Pair, dirs []uftp.Info, targets 
 		if ctx.Err() != nil {
 			return
 		}
-		r.entry(ctx, Pair{path.Join(p.From, info.Name), path.Join(p.To, info.Name)}, info, targets[info.Name], looks[0])
+		dir := Pair{path.Join(p.From, info.Name), path.Join(p.To, info.Name)}
+		r.entry(ctx, dir, info, r.makeWay(ctx, dir.To, info, targets[info.Name]), looks[0])
 		looks = looks[1:]
 		delete(targets, info.Name)
 	}
