@@ -122,7 +122,8 @@ type Client struct {
 	zone    atomic.Int64  // seconds the server's local time was ahead of UTC when last seen
 	asking  chan struct{} // full while somebody asks for a one-time password
 
-	questions questions // that wait for a session
+	questions questions   // that wait for a session
+	short     atomic.Bool // the last listing was
 
 	mu        sync.Mutex // guards the following
 	access    *Access    // behind pointers, since fmt follows one for verbs that do not fit

@@ -2,29 +2,75 @@ package uftp
 
 import (
 	"context"
+	"fmt"
+	"io/fs"
 	"sync/atomic"
 )
 
 // List returns the entries of a directory, in no order, with exact times and
 // modes. Names that the protocol cannot carry, and links that lead nowhere, are
 // left out. One round trip where there is a data connection, two otherwise,
-// whatever the size. Another session that is there does half of the work.
+// whatever the size. Another session that is there does half of the work. After
+// a short listing another one is expected, which takes two round trips and no data
+// connection.
 func (c *Client) List(ctx context.Context, dir string) ([]Info, error) {
 	p, err := cleanPath(dir)
 	if err != nil {
-		return nil, wrapError("list", dir, err)
+		return nil, wrapError(opList, dir, err)
 	}
 	var entries []Info
-	err = c.do(ctx, operation{name: "list", path: dir}, func(s *session) error {
-		if s.codec != nil {
-			entries, err = s.listCoded(p)
-			return err
+	err = c.do(ctx, operation{name: opList, path: dir}, func(s *session) error {
+		if s.codec != nil || c.short.Load() {
+			entries, err = s.listShort(p)
+		} else {
+			entries, err = c.list(ctx, s, p)
 		}
-		entries, err = c.list(ctx, s, p)
+		if err == nil {
+			c.short.Store(len(entries) <= shortListing)
+		}
 		return err
 	})
 	return entries, err
 }
+
+// Listing is what List returns.
+type Listing struct {
+	Entries []Info
+	Err     error
+}
+
+// ListSome is List for several directories, one to MaxListSome, that are believed to
+// have few entries each: all of them take two round trips. The error is that of all,
+// and those of the listings are the server's word.
+func (c *Client) ListSome(ctx context.Context, dirs []string) ([]Listing, error) {
+	if len(dirs) == 0 || len(dirs) > MaxListSome {
+		return nil, wrapError(opList, "", fmt.Errorf("%w: %d directories", fs.ErrInvalid, len(dirs)))
+	}
+	paths := make([]string, len(dirs))
+	for i, dir := range dirs {
+		p, err := cleanPath(dir)
+		if err != nil {
+			return nil, wrapError(opList, dir, err)
+		}
+		paths[i] = p
+	}
+	var listings []Listing
+	err := c.do(ctx, operation{name: opList, path: dirs[0]}, func(s *session) (err error) {
+		listings, err = s.listSome(paths)
+		return err
+	})
+	for i := range listings {
+		listings[i].Err = wrapError(opList, dirs[i], listings[i].Err)
+	}
+	return listings, err
+}
+
+// MaxListSome is how many directories may be listed together: what is sent ahead of
+// all replies has to fit in a connection.
+const MaxListSome = 16
+
+// opList is the Op of errors of List.
+const opList = "list"
 
 // manyEntries is how long a listing may be for which no other session is asked for.
 const manyEntries = 200

@@ -7,7 +7,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // openSet opens the connections of one transfer and sends cmds, whose replies it
@@ -231,71 +230,4 @@ func (c *codedConn) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
-}
-
-// listCoded lists a directory over the control connection alone: one round trip,
-// and more for the modes of the entries.
-func (s *session) listCoded(path string) ([]Info, error) {
-	w, nonce := wirePath(path), nonce()
-	if err := s.ctl.send("STAT F "+w, "STAT N "+w, "RANG "+nonce+" "+nonce, noRange); err != nil {
-		return nil, err
-	}
-	self, err := s.ctl.readReply()
-	if err != nil {
-		return nil, err
-	}
-	var l listing
-	stat, err := s.readListing(&l, nonce)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(self.want(211), stat.want(211)); err != nil {
-		return nil, firstRefusal([]reply{self, stat}, 211, 211)
-	}
-	if i, ok := statInfo(self); ok && !i.IsDir() {
-		return nil, &refusal{cause: syscall.ENOTDIR}
-	}
-	modes := make(map[string]facts)
-	for rest := l.entries; len(rest) > 0; {
-		if rest, err = s.modesOf(path, rest, modes); err != nil {
-			return nil, err
-		}
-	}
-	entries, _ := l.join(modes) // those without are gone
-	return entries, nil
-}
-
-// modesAtOnce is how many bytes of commands are sent ahead of their replies: less
-// than what a connection holds, so that neither end waits for the other.
-const modesAtOnce = 16 << 10
-
-// modesOf asks for the modes of some entries and returns the others.
-func (s *session) modesOf(dir string, entries []Info, modes map[string]facts) ([]Info, error) {
-	var cmds, names []string
-	size, k := 0, 0
-	for ; k < len(entries) && size < modesAtOnce; k++ {
-		name := entries[k].Name
-		if !addressable(name) {
-			continue
-		}
-		names = append(names, name)
-		cmds = append(cmds, "MLST "+wirePath(child(dir, name)))
-		size += len(cmds[len(cmds)-1])
-	}
-	if len(cmds) == 0 {
-		return entries[k:], nil
-	}
-	replies, err := s.exchange(cmds...)
-	if err != nil {
-		return nil, err
-	}
-	for i, r := range replies {
-		if r.code != 250 || len(r.body) != 1 {
-			continue
-		}
-		if f, ok := parseFacts(strings.TrimPrefix(r.body[0], " ")); ok {
-			modes[names[i]] = f
-		}
-	}
-	return entries[k:], nil
 }

@@ -12,7 +12,8 @@ import (
 
 // A directory is listed in two halves: STAT N for exact times, on the control
 // connection, and MLSD for the modes, on a data connection, which the server
-// closes behind it.
+// closes behind it. The modes of a few entries are asked for with MLST instead,
+// which leaves the data connection to transfers.
 
 // halves are the two of one listing.
 type halves struct {
@@ -205,4 +206,137 @@ func (s *session) readFacts(conn net.Conn) (map[string]facts, error) {
 			delete(modes, last) // the rest of a name with a newline
 		}
 	}
+}
+
+// shortListing is how many entries are asked for their modes one by one.
+const shortListing = 64
+
+// listShort lists a directory that is believed to have few entries: in two round
+// trips, without a data connection.
+func (s *session) listShort(path string) ([]Info, error) {
+	l, err := s.listSome([]string{path})
+	if err != nil {
+		return nil, err
+	}
+	return l[0].Entries, l[0].Err
+}
+
+// listSome lists directories that are believed to have few entries, all in two round
+// trips. The error is that of the connection.
+func (s *session) listSome(paths []string) ([]Listing, error) {
+	all, nonce := make([]*halves, len(paths)), nonce()
+	var cmds []string
+	for _, path := range paths {
+		w := wirePath(path)
+		cmds = append(cmds, "STAT F "+w, "STAT N "+w, "RANG "+nonce+" "+nonce, noRange)
+	}
+	if err := s.ctl.ask(cmds...); err != nil {
+		return nil, err
+	}
+	listings := make([]Listing, len(paths))
+	for i := range paths {
+		all[i] = &halves{modes: make(map[string]facts)}
+		if listings[i].Err = s.readSelf(all[i], nonce); listings[i].Err != nil && !isRefusal(listings[i].Err) {
+			return nil, listings[i].Err
+		}
+	}
+	if err := s.modesByName(paths, all, listings); err != nil {
+		return nil, err
+	}
+	for i, path := range paths {
+		if l := &listings[i]; l.Err == nil {
+			if l.Entries, l.Err = s.completed(path, all[i]); l.Err != nil && !isRefusal(l.Err) {
+				return nil, l.Err
+			}
+		}
+	}
+	return listings, nil
+}
+
+// readSelf reads the first half, and what the directory itself is: of a file STAT N
+// tells as much as of a directory with one.
+func (s *session) readSelf(h *halves, nonce string) error {
+	self, err := s.ctl.readReply()
+	if err != nil {
+		return err
+	}
+	if h.stat, err = s.readListing(&h.listing, nonce); err != nil {
+		return err
+	}
+	if err := errors.Join(self.want(211), h.stat.want(211)); err != nil {
+		return firstRefusal([]reply{self, h.stat}, 211, 211)
+	}
+	if i, ok := statInfo(self); ok && !i.IsDir() {
+		return &refusal{cause: syscall.ENOTDIR}
+	}
+	return nil
+}
+
+// byName reports whether the second half is asked for with MLST.
+func (s *session) byName(h *halves) bool { return s.codec != nil || len(h.entries) <= shortListing }
+
+// modesByName gets the second half of those that are short.
+func (s *session) modesByName(paths []string, all []*halves, listings []Listing) error {
+	var files []string
+	var put []func(facts)
+	for i, h := range all {
+		if listings[i].Err != nil || !s.byName(h) {
+			continue
+		}
+		for _, e := range h.entries {
+			if addressable(e.Name) {
+				files = append(files, child(paths[i], e.Name))
+				put = append(put, func(f facts) { h.modes[e.Name] = f })
+			}
+		}
+	}
+	for len(files) > 0 {
+		n, err := s.modesOf(files, put)
+		if err != nil {
+			return err
+		}
+		files, put = files[n:], put[n:]
+	}
+	return nil
+}
+
+// completed makes a listing of its halves, of which it gets the second if that is
+// not there yet.
+func (s *session) completed(path string, h *halves) ([]Info, error) {
+	if s.byName(h) {
+		entries, _ := h.join(h.modes) // those without are gone
+		return entries, nil
+	}
+	if err := s.listModes(path, h); err != nil {
+		return nil, err
+	}
+	return s.joined(path, h)
+}
+
+// modesAtOnce is how many bytes of commands are sent ahead of their replies: less
+// than what a connection holds, so that neither end waits for the other.
+const modesAtOnce = 16 << 10
+
+// modesOf asks for the modes of the first of some files, gives them to put, and
+// returns how many that were.
+func (s *session) modesOf(files []string, put []func(facts)) (n int, err error) {
+	var cmds []string
+	for size := 0; n < len(files) && size < modesAtOnce; n++ {
+		cmds = append(cmds, "MLST "+wirePath(files[n]))
+		size += len(cmds[n])
+	}
+	replies, err := s.exchange(cmds...)
+	if err != nil {
+		return 0, err
+	}
+	for i, r := range replies {
+		if r.code != 250 || len(r.body) != 1 {
+			s.robData()
+			continue
+		}
+		if f, ok := parseFacts(strings.TrimPrefix(r.body[0], " ")); ok {
+			put[i](f)
+		}
+	}
+	return n, nil
 }
