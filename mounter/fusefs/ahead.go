@@ -20,31 +20,42 @@ const (
 	smallFile = 128 << 10
 	// maxOrders is how many directories may be known by their order at a time, and
 	// maxListed how many entries they may have, unless it is one alone.
-	maxOrders = 8
+	maxOrders = 64
 	maxListed = 1 << 17
 )
 
-// ahead reads files before they are opened.
+// ahead bounds what is done before anybody asks for it.
 type ahead struct {
 	mu     sync.Mutex // guards what follows
-	orders []*node    // directories with an order, the newest last
+	orders []*node    // directories with an order, the one used last at the end
 	bytes  int64      // being read
 	files  int
+
+	jobs    []listJob // directories to be listed
+	lists   int       // goroutines that do it
+	window  int       // how many may be ahead of their readers
+	early   int       // and how many are
+	entries int       // what is in them
 }
 
-// keepOrder remembers a listing of dir for whoever opens its files.
-func (fs *FS) keepOrder(dir *node, entries []uftp.Info) {
-	if fs.spec.AttrTimeout <= 0 || len(entries) <= orderAfter {
-		return // nothing may be believed, or nothing is left to read ahead
+// keepOrders remembers a listing of dir for whoever opens what is in it.
+func (fs *FS) keepOrders(dir *node, o *orders) {
+	if fs.spec.AttrTimeout <= 0 {
+		return // nothing may be believed
 	}
 	a := &fs.ahead
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	dir.order.Store(newOrder(entries, func() []uint64 { return fs.tree.inosIn(dir, entries) }))
-	a.orders = slices.DeleteFunc(a.orders, func(n *node) bool { return n == dir })
-	a.orders = append(a.orders, dir)
+	dir.orders.Store(o)
+	used := fs.tree.lineage(dir) // who reads dir goes on with those above it
+	a.orders = slices.DeleteFunc(a.orders, func(n *node) bool { return slices.Contains(used, n) })
+	for _, n := range used {
+		if n.orders.Load() != nil {
+			a.orders = append(a.orders, n)
+		}
+	}
 	for len(a.orders) > maxOrders || len(a.orders) > 1 && a.listedLocked() > maxListed {
-		a.orders[0].order.Store(nil)
+		a.orders[0].orders.Store(nil)
 		a.orders = slices.Delete(a.orders, 0, 1)
 	}
 }
@@ -55,20 +66,28 @@ func (fs *FS) readAhead(n *node, what outcome) {
 	if dir == nil {
 		return
 	}
-	o := dir.order.Load()
+	o := dir.orders.Load()
 	if o == nil {
 		return
 	}
-	for _, info := range o.opened(name, what) {
+	fs.readSome(dir, o, o.files.opened(name, what, fs.ahead.room()))
+	if window, byIno := o.files.pace(); window > 0 {
+		o.walk.reading(window, byIno)
+	}
+}
+
+// readSome reads files of dir, behind the caller.
+func (fs *FS) readSome(dir *node, o *orders, files []uftp.Info) {
+	for _, info := range files {
 		if fs.ctx.Err() != nil {
 			return
 		}
-		if info.IsDir() || info.Size > smallFile || !fs.ahead.take(info.Size, fs.spec.CacheSize/8) {
+		if info.Size > smallFile || !fs.ahead.take(info.Size, fs.spec.CacheSize/8) {
 			continue
 		}
 		fs.group.Go(func() {
 			defer fs.ahead.give(info.Size)
-			fs.prefetch(dir, info)
+			fs.prefetch(dir, o, info)
 		})
 	}
 }
@@ -84,6 +103,13 @@ func (a *ahead) take(size, limit int64) bool {
 	return true
 }
 
+// room returns how many more files may be read ahead.
+func (a *ahead) room() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maxAhead - a.files
+}
+
 func (a *ahead) give(size int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -93,12 +119,11 @@ func (a *ahead) give(size int64) {
 
 // prefetch reads a listed file, or asks whether it is what is cached. What goes
 // wrong is for the opener to find.
-func (fs *FS) prefetch(dir *node, info uftp.Info) {
-	n := fs.tree.child(dir, info.Name)
+func (fs *FS) prefetch(dir *node, o *orders, info uftp.Info) {
+	n := fs.foreknow(dir, o, info)
 	if n == nil {
-		return // the kernel has not looked it up yet, or not any more
+		return
 	}
-	fs.tree.ref(n)
 	defer fs.tree.unref(n)
 	if n.dir || fs.authoritative(n) || n.aheadOutcome(fs.spec.AttrTimeout) == inTime {
 		return

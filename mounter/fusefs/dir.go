@@ -20,12 +20,17 @@ type dirHandle struct {
 
 	listedEntries atomic.Int64 // as many as entries has
 
-	mu      sync.Mutex // guards what follows; held while the server lists
-	listed  bool
-	entries []uftp.Info
-	tick    uint64    // when the listing was asked for
-	at      time.Time // and when it came
-	moved   bool      // somebody read from elsewhere than the start
+	mu     sync.Mutex // guards what follows; held while the server lists
+	listed bool
+	listing
+	moved bool // somebody read from elsewhere than the start
+}
+
+// listing is what the server said is in a directory, without what is hidden.
+type listing struct {
+	entries []uftp.Info // by name; never changes
+	tick    uint64      // when it was asked for
+	at      time.Time   // and when it came
 }
 
 // Cookies: 0 stands before ".", 1 before "..", 2+i before the i-th entry.
@@ -82,6 +87,10 @@ func (fs *FS) readDir(interrupt <-chan struct{}, in *fuse.ReadIn, add func(*dirH
 }
 
 func (fs *FS) readEntries(ctx context.Context, d *dirHandle, cookie uint64, add func(*dirHandle, fuse.DirEntry, *uftp.Info) bool) error {
+	done := missed
+	if cookie == 0 {
+		done = fs.awaitEarly(ctx, d.n)
+	}
 	// Names do not change while entries are turned into nodes.
 	release, err := fs.lock(ctx, claim{d.n, shared, shared})
 	if err != nil {
@@ -94,9 +103,10 @@ func (fs *FS) readEntries(ctx context.Context, d *dirHandle, cookie uint64, add 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.listed || cookie == 0 && d.moved {
-		if err := fs.list(ctx, d); err != nil {
+		if err := fs.list(ctx, d, &done); err != nil {
 			return err
 		}
+		defer fs.walked(d.n, done) // when the kernel knows the first entries
 	}
 	d.moved = d.moved || cookie > 0
 	for ; cookie < firstEntry+uint64(len(d.entries)); cookie++ {
@@ -108,30 +118,52 @@ func (fs *FS) readEntries(ctx context.Context, d *dirHandle, cookie uint64, add 
 	return nil
 }
 
-// list reads the directory from the server. What is hidden stays so.
-func (fs *FS) list(ctx context.Context, d *dirHandle) error {
-	path, ok := fs.tree.path(d.n)
+// list gives d a listing: what was learned ahead, or what the server says.
+func (fs *FS) list(ctx context.Context, d *dirHandle, done *outcome) error {
+	var o *orders
+	if !d.listed {
+		o = fs.takeEarly(d.n, done)
+	}
+	if o == nil {
+		l, err := fs.listNow(ctx, d.n)
+		if err != nil {
+			return err
+		}
+		_, above := fs.above(d.n)
+		o = fs.newOrders(d.n, above, l)
+	}
+	d.listedEntries.Store(int64(len(o.entries)))
+	fs.keepOrders(d.n, o)
+	d.listed, d.moved, d.listing = true, false, o.listing
+	return nil
+}
+
+// listNow reads a directory, whose entries gate the caller holds, from the server.
+func (fs *FS) listNow(ctx context.Context, dir *node) (listing, error) {
+	path, ok := fs.tree.path(dir)
 	if !ok {
-		return errStale
+		return listing{}, errStale
 	}
 	// Nothing more gets hidden while we hold the names, but what is may go.
-	hidden := fs.tree.hidden(d.n)
-	tick := fs.tick()
+	hidden, tick := fs.tree.hidden(dir), fs.tick()
 	entries, err := fs.server.List(ctx, path)
 	if err != nil {
-		return err
+		return listing{}, err
 	}
-	d.entries = d.entries[:0:0]
+	return newListing(entries, hidden, tick), nil
+}
+
+// newListing is for what the server listed when it was asked at tick. What is hidden
+// stays so.
+func newListing(entries []uftp.Info, hidden map[string]*node, tick uint64) listing {
+	seen := make([]uftp.Info, 0, len(entries))
 	for _, e := range entries {
 		if hidden[e.Name] == nil {
-			d.entries = append(d.entries, e)
+			seen = append(seen, e)
 		}
 	}
-	sortListing(d.entries)
-	d.listedEntries.Store(int64(len(d.entries)))
-	fs.keepOrder(d.n, d.entries)
-	d.listed, d.moved, d.tick, d.at = true, false, tick, time.Now()
-	return nil
+	sortListing(seen)
+	return listing{seen, tick, time.Now()}
 }
 
 // dirEntry returns the entry behind a cookie. info is nil for "." and "..".
@@ -160,10 +192,7 @@ func (fs *FS) lookupListed(d *dirHandle, info *uftp.Info, out *fuse.EntryOut) {
 	if age >= max(fs.spec.EntryTimeout, fs.spec.AttrTimeout) || checkName(info.Name) != nil {
 		return
 	}
-	d.n.mu.Lock()
-	outdated := d.n.changed > d.tick
-	d.n.mu.Unlock()
-	if outdated {
+	if d.outdated(d.n) {
 		return
 	}
 	n, err := fs.enter(d.n, info.Name, *info, d.tick, d.at)
@@ -171,4 +200,11 @@ func (fs *FS) lookupListed(d *dirHandle, info *uftp.Info, out *fuse.EntryOut) {
 		return
 	}
 	fs.entry(n, out, max(0, fs.spec.EntryTimeout-age))
+}
+
+// outdated reports whether we have changed names of dir after it was asked for l.
+func (l *listing) outdated(dir *node) bool {
+	dir.mu.Lock()
+	defer dir.mu.Unlock()
+	return dir.changed > l.tick
 }

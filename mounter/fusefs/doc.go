@@ -3,7 +3,7 @@
 // POSIX behaviour that the wire does not have.
 //
 // The main type is [FS], a go-fuse RawFileSystem with its own table of inodes.
-// Each family of operations has a file: lookup, open, read, ahead, foresee,
+// Each family of operations has a file: lookup, open, read, ahead, walk, foresee,
 // passthrough, write, upload, truncate, setattr, create, remove, rename, dir.
 //
 // # What is where
@@ -44,7 +44,10 @@
 // order of its listing finds the next ones looked at and read (see ahead.go):
 // what was learned of a file that way is good for one open, within attrTimeout.
 // Who opens them in any order, with names that have to be looked up again, has
-// them read at that lookup (see foresee.go).
+// them read at that lookup (see foresee.go). Who reads directories in the order of
+// the listing that they are in, and goes down into them, finds the next ones
+// listed, and their files read if he reads files (see walk.go): such a listing is
+// good for one reader, within attrTimeout, and not after a change of ours.
 //
 // # Locks
 //

@@ -111,6 +111,7 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 		handles:       newHandles(),
 		spool:         spool.New(cfg.Spec.DirtyLimit - cfg.Spec.DirtyLimit/onTheWay),
 		back:          newWriteback(),
+		ahead:         ahead{window: minAhead},
 	}
 	root, err := fs.server.Stat(ctx, "")
 	if err != nil {

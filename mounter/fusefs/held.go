@@ -14,18 +14,18 @@ func (fs *FS) Held() int64 {
 	return int64(fs.tree.len())*nodeBytes + int64(fs.ahead.listed()+fs.handles.listed())*entryBytes
 }
 
-// listed returns how many entries the orders have.
+// listed returns how many entries the orders have, and what was listed ahead.
 func (a *ahead) listed() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.listedLocked()
+	return a.listedLocked() + a.entries
 }
 
 func (a *ahead) listedLocked() int {
 	sum := 0
 	for _, n := range a.orders {
-		if o := n.order.Load(); o != nil {
-			sum += len(o.names)
+		if o := n.orders.Load(); o != nil {
+			sum += len(o.entries)
 		}
 	}
 	return sum

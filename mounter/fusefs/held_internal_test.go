@@ -29,12 +29,12 @@ func newEmpty(t *testing.T) *FS {
 	return fs
 }
 
-func listing(n int) []uftp.Info {
+func listed(n int) listing {
 	entries := make([]uftp.Info, n)
 	for i := range entries {
 		entries[i] = uftp.Info{Name: fmt.Sprintf("n%08d_%07d.JPEG", i%1000, i), Size: 100 << 10, ModTime: time.Unix(int64(i), 0)}
 	}
-	return entries
+	return listing{entries: entries}
 }
 
 // TestHeld compares what is said to be held with what the heap takes.
@@ -56,10 +56,10 @@ func TestHeld(t *testing.T) {
 	}
 	fs := newEmpty(t)
 	heap, held := live(), fs.Held()
-	fs.keepOrder(fs.tree.root, listing(files))
+	fs.keepOrders(fs.tree.root, fs.newOrders(fs.tree.root, nil, listed(files)))
 	listed, heldListed := live(), fs.Held()
 	within("entry", heldListed-held, listed-heap)
-	for _, e := range fs.tree.root.order.Load().names {
+	for _, e := range fs.tree.root.orders.Load().entries {
 		if _, _, err := fs.tree.enter(fs.tree.root, e.Name, e, 1, time.Now()); err != nil {
 			t.Fatal(err)
 		}
@@ -78,14 +78,14 @@ func TestOrdersAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fs.keepOrder(n, listing(maxListed/2))
+		fs.keepOrders(n, fs.newOrders(n, nil, listed(maxListed/2)))
 		dirs[i] = n
 	}
-	if dirs[0].order.Load() != nil || dirs[1].order.Load() == nil || dirs[2].order.Load() == nil {
+	if dirs[0].orders.Load() != nil || dirs[1].orders.Load() == nil || dirs[2].orders.Load() == nil {
 		t.Error("not the two newest are kept")
 	}
-	fs.keepOrder(dirs[0], listing(2*maxListed))
-	if dirs[0].order.Load() == nil || fs.ahead.listed() != 2*maxListed {
+	fs.keepOrders(dirs[0], fs.newOrders(dirs[0], nil, listed(2*maxListed)))
+	if dirs[0].orders.Load() == nil || fs.ahead.listed() != 2*maxListed {
 		t.Errorf("%d entries are kept, want those of the one large directory", fs.ahead.listed())
 	}
 	fs.tree.forget(dirs[0].id, 1)

@@ -34,7 +34,8 @@ type node struct {
 	dir     bool
 
 	entries *gate                   // directories only: their names
-	order   atomic.Pointer[order]   // directories only: see keepOrder
+	orders  atomic.Pointer[orders]  // directories only: see keepOrders
+	early   atomic.Pointer[early]   // directories only: see listAhead
 	absent  atomic.Pointer[absence] // directories only: see justAbsent
 	op      *gate                   // path and content
 

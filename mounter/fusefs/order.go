@@ -15,12 +15,12 @@ const (
 	inOrder = 16
 	// orderAfter is how many opens in order in a row it takes.
 	orderAfter = 2
-	// minAhead and maxAhead bound how many files are read ahead of an opener.
+	// minAhead and maxAhead bound how many are looked at ahead of an opener.
 	minAhead, maxAhead = 8, 256
 )
 
-// order is a directory's listing, and how its files were opened. Most programs
-// follow the listing, which is by name. Others, such as cp -r, and find in large
+// order is what a directory has of one kind, files or directories, and how that
+// was opened. Most programs follow the listing, which is by name. Others, such as cp -r, and find in large
 // directories, sort it by inode number first, which helps on disks.
 type order struct {
 	names []uftp.Info     // never changes
@@ -40,9 +40,10 @@ func sortListing(entries []uftp.Info) {
 	slices.SortFunc(entries, func(a, b uftp.Info) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// newOrder is for a sorted listing. inos is called once, if at all.
-func newOrder(names []uftp.Info, inos func() []uint64) *order {
-	return &order{names: names, inos: inos, last: -1, byName: newRun(), byIno: newRun()}
+// newOrder is for what is sorted by name. At most most are looked at ahead. inos is
+// called once, if at all.
+func newOrder(names []uftp.Info, most int, inos func() []uint64) *order {
+	return &order{names: names, inos: inos, last: -1, byName: newRun(most), byIno: newRun(most)}
 }
 
 // outcome says what reading ahead did for an open.
@@ -54,8 +55,9 @@ const (
 	tooEarly // what was learned then is too old to be believed
 )
 
-// opened notes that a file was opened and returns which to read ahead now.
-func (o *order) opened(name string, what outcome) []uftp.Info {
+// opened notes that one was opened and returns which to look at ahead now, room at
+// most.
+func (o *order) opened(name string, what outcome, room int) []uftp.Info {
 	i, ok := slices.BinarySearchFunc(o.names, name, func(e uftp.Info, name string) int { return strings.Compare(e.Name, name) })
 	if !ok {
 		return nil
@@ -72,11 +74,50 @@ func (o *order) opened(name string, what outcome) []uftp.Info {
 	if o.ranked != nil {
 		o.byIno.step(int(o.rank[i]), what)
 	}
-	if o.byIno.exact < orderAfter || o.byIno.exact <= o.byName.exact {
-		from, to := o.byName.take(len(o.names))
+	return o.takeLocked(o.inosLocked(), room)
+}
+
+// begin is for a directory of which nothing was opened yet, but will be: it returns
+// which to look at ahead, up to window and room, and those that follow when it is
+// called again.
+func (o *order) begin(window int, byIno bool, room int) []uftp.Info {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r := &o.byName
+	if byIno {
+		r = &o.byIno
+		o.rankLocked()
+	}
+	r.streak, r.window = max(r.streak, orderAfter), max(r.window, window)
+	return o.takeLocked(byIno, room)
+}
+
+// pace returns how many are looked at ahead of who opens them in order, and in
+// which; 0 if nobody does.
+func (o *order) pace() (window int, byIno bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r, byIno := &o.byName, o.inosLocked()
+	if byIno {
+		r = &o.byIno
+	}
+	if r.streak < min(orderAfter, len(o.names)) {
+		return 0, false
+	}
+	return r.window, byIno
+}
+
+// inosLocked reports whether who opens them does so in the order of inode numbers.
+func (o *order) inosLocked() bool {
+	return o.byIno.exact >= orderAfter && o.byIno.exact > o.byName.exact
+}
+
+func (o *order) takeLocked(byIno bool, room int) []uftp.Info {
+	if !byIno {
+		from, to := o.byName.take(len(o.names), room)
 		return o.names[from:to]
 	}
-	from, to := o.byIno.take(len(o.names))
+	from, to := o.byIno.take(len(o.names), room)
 	next := make([]uftp.Info, 0, to-from)
 	for _, k := range o.ranked[from:to] {
 		next = append(next, o.names[k])
@@ -85,14 +126,17 @@ func (o *order) opened(name string, what outcome) []uftp.Info {
 }
 
 func (o *order) rankLocked() {
+	if o.ranked != nil {
+		return
+	}
 	inos := o.inos()
 	o.ranked, o.rank = make([]int32, len(inos)), make([]int32, len(inos))
 	for i := range o.ranked {
-		o.ranked[i] = int32(i) //nolint:gosec // no directory has 2^31 entries in memory
+		o.ranked[i] = int32(i) // no directory has 2^31 entries in memory
 	}
 	slices.SortFunc(o.ranked, func(a, b int32) int { return cmp.Compare(inos[a], inos[b]) })
 	for place, i := range o.ranked {
-		o.rank[i] = int32(place) //nolint:gosec // as above
+		o.rank[i] = int32(place)
 	}
 }
 
@@ -101,11 +145,12 @@ type run struct {
 	last   int // index of the furthest of this streak, -1 before the first
 	streak int
 	exact  int // how many in a row came right after the one before
-	window int // how many to be ahead
+	window int // how many to be ahead, at most most
+	most   int
 	next   int // index of the first that was not read ahead
 }
 
-func newRun() run { return run{last: -1, window: minAhead} }
+func newRun(most int) run { return run{last: -1, window: minAhead, most: most} }
 
 // step notes that the i-th was opened.
 func (r *run) step(i int, what outcome) {
@@ -117,7 +162,7 @@ func (r *run) step(i int, what outcome) {
 		exact = 0
 	}
 	if r.last < 0 && i > inOrder || r.last >= 0 && (i < r.last-inOrder || i > r.last+inOrder) {
-		*r = newRun()
+		*r = newRun(r.most)
 		r.last = i
 		return
 	}
@@ -127,7 +172,7 @@ func (r *run) step(i int, what outcome) {
 	if r.streak > orderAfter {
 		switch what {
 		case missed:
-			r.window = min(2*r.window, maxAhead)
+			r.window = min(2*r.window, r.most)
 		case tooEarly:
 			r.window = max(r.window/2, minAhead)
 		case inTime:
@@ -141,8 +186,8 @@ func (r *run) late(i int) bool {
 	return r.streak > orderAfter && i < r.last-inOrder && i >= r.last-r.window
 }
 
-// take returns which of n to read ahead now.
-func (r *run) take(n int) (from, to int) {
+// take returns which of n to look at ahead now, room at most.
+func (r *run) take(n, room int) (from, to int) {
 	if r.streak < orderAfter {
 		return 0, 0
 	}
@@ -151,6 +196,7 @@ func (r *run) take(n int) (from, to int) {
 	if from >= to || to-from < r.window/4 && to < n {
 		return 0, 0 // a few more together cost the same
 	}
+	to = min(to, from+max(room, 0))
 	r.next = to
 	return from, to
 }

@@ -59,7 +59,7 @@ func TestOrderOfInodes(t *testing.T) {
 				order[i] = i
 			}
 			slices.SortFunc(order, func(a, b int) int { return cmp.Compare(inos[a], inos[b]) })
-			o := newOrder(names, func() []uint64 { return inos })
+			o := newOrder(names, maxAhead, func() []uint64 { return inos })
 			read := map[string]int{}
 			late := 0
 			for _, i := range order {
@@ -68,7 +68,7 @@ func TestOrderOfInodes(t *testing.T) {
 					what = missed
 					late++
 				}
-				for _, e := range o.opened(names[i].Name, what) {
+				for _, e := range o.opened(names[i].Name, what, maxAhead) {
 					read[e.Name]++
 				}
 			}
@@ -95,25 +95,25 @@ func TestOrderOfThreads(t *testing.T) {
 	for i := range names {
 		names[i].Name = fmt.Sprintf("f%04d", i)
 	}
-	o := newOrder(names, func() []uint64 { return scattered(len(names)) })
+	o := newOrder(names, maxAhead, func() []uint64 { return scattered(len(names)) })
 	read := 0
 	for i := range 60 {
-		read += len(o.opened(names[i].Name, missed))
+		read += len(o.opened(names[i].Name, missed, maxAhead))
 	}
 	if o.byName.window != maxAhead || read < maxAhead/2 {
 		t.Fatalf("a window of %d, and %d files read ahead", o.byName.window, read)
 	}
-	if again := o.opened(names[5].Name, missed); len(again) > 0 || o.byName.window != maxAhead || o.byName.last != 59 {
+	if again := o.opened(names[5].Name, missed, maxAhead); len(again) > 0 || o.byName.window != maxAhead || o.byName.last != 59 {
 		t.Errorf("after one who was late: %d files, a window of %d, and the last is %d", len(again), o.byName.window, o.byName.last)
 	}
 	for i := 60; i < 400; i++ {
-		read += len(o.opened(names[i].Name, inTime))
+		read += len(o.opened(names[i].Name, inTime, maxAhead))
 	}
 	if read > 400+maxAhead {
 		t.Errorf("%d files read ahead of 400", read)
 	}
 	for _, i := range []int{900, 20, 500} {
-		if ahead := o.opened(names[i].Name, missed); len(ahead) > 0 || o.byName.window != minAhead {
+		if ahead := o.opened(names[i].Name, missed, maxAhead); len(ahead) > 0 || o.byName.window != minAhead {
 			t.Errorf("opened at random: %d files, a window of %d", len(ahead), o.byName.window)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 type Remote interface {
 	Stat(ctx context.Context, path string) (uftp.Info, error)
 	List(ctx context.Context, dir string) ([]uftp.Info, error)
+	ListSome(ctx context.Context, dirs []string) ([]uftp.Listing, error)
 	Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info, err error)
 	WriteFrom(ctx context.Context, path string, spans []uftp.WriteSpan, fill func(p []byte, off int64) error) (after uftp.Info, err error)
 	Hash(ctx context.Context, path, algo string, off, n int64) (string, error)
@@ -59,6 +60,10 @@ func (b bounded) Stat(ctx context.Context, path string) (uftp.Info, error) {
 
 func (b bounded) List(ctx context.Context, dir string) ([]uftp.Info, error) {
 	return call(ctx, b, func(ctx context.Context) ([]uftp.Info, error) { return b.remote.List(ctx, dir) })
+}
+
+func (b bounded) ListSome(ctx context.Context, dirs []string) ([]uftp.Listing, error) {
+	return call(ctx, b, func(ctx context.Context) ([]uftp.Listing, error) { return b.remote.ListSome(ctx, dirs) })
 }
 
 func (b bounded) Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info, err error) {

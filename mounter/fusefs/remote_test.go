@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -116,6 +117,16 @@ func (r *dirRemote) List(ctx context.Context, path string) ([]uftp.Info, error) 
 		}
 	}
 	return infos, nil
+}
+
+func (r *dirRemote) ListSome(ctx context.Context, dirs []string) ([]uftp.Listing, error) {
+	listings := make([]uftp.Listing, len(dirs))
+	var listing sync.WaitGroup
+	for i, dir := range dirs {
+		listing.Go(func() { listings[i].Entries, listings[i].Err = r.List(ctx, dir) })
+	}
+	listing.Wait()
+	return listings, nil
 }
 
 // need is what permission bits do to a user who is not root.

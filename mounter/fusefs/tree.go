@@ -268,7 +268,7 @@ func (t *tree) dropUnused(n *node) {
 		parent := n.parent
 		t.unlink(n)
 		delete(t.nodes, n.id)
-		n.order.Store(nil)
+		n.orders.Store(nil)
 		if t.inos[n.ino] == n {
 			delete(t.inos, n.ino)
 		}
@@ -302,6 +302,17 @@ func (t *tree) location(n *node) (dir *node, name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return n.parent, n.name
+}
+
+// lineage returns the directories that n is in, from the root on, and n.
+func (t *tree) lineage(n *node) (line []*node) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for ; n != nil; n = n.parent {
+		line = append(line, n)
+	}
+	slices.Reverse(line)
+	return line
 }
 
 func (t *tree) pathOf(n *node) (path string, ok bool) {
