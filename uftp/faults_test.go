@@ -43,6 +43,13 @@ func TestFaultsAreSurvived(t *testing.T) {
 			}
 			return err
 		}},
+		{"short lists", "STAT RANG MLST", func(t *testing.T, c *uftp.Client, _ *uftptest.Server, dir string) error {
+			l, err := c.ListSome(t.Context(), []string{"listed", dir + "/empty"})
+			if err == nil && (l[0].Err != nil || len(l[0].Entries) != 20 || l[1].Err != nil || len(l[1].Entries) != 0) {
+				err = fmt.Errorf("%+v", l)
+			}
+			return err
+		}},
 		{"read", "EPSV RANG RETR", func(t *testing.T, c *uftp.Client, _ *uftptest.Server, _ string) error {
 			p := make([]byte, len(data)-100)
 			n, err := c.ReadAt(t.Context(), "data", p, 100)
@@ -409,9 +416,12 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("sessions were lost: %+v", st)
 	}
 	c = open(t, s, func(c *uftp.Config) { c.MaxSessions = 1 })
+	for i := range 100 {
+		s.WriteFile(t, fmt.Sprintf("long/%d", i), nil)
+	}
 	for _, verb := range []string{"STAT", "RETR", "EPSV", "STOR", "MLSD"} {
-		if verb == "EPSV" { // a list takes the data connection that is there
-			ok[[]uftp.Info](t)(c.List(t.Context(), ""))
+		if verb == "EPSV" { // a long list takes the data connection that is there
+			ok[[]uftp.Info](t)(c.List(t.Context(), "long"))
 		}
 		s.Faults().Inject(1, uftptest.Fault{Verb: verb, Stall: true})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -423,7 +433,7 @@ func TestInterrupted(t *testing.T) {
 		case "STOR":
 			_, err = c.WriteAt(ctx, "new", data, 0)
 		case "MLSD", "EPSV":
-			_, err = c.List(ctx, "")
+			_, err = c.List(ctx, "long")
 		default:
 			_, err = c.ReadAt(ctx, "data", make([]byte, 10), 0)
 		}

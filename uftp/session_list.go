@@ -96,6 +96,11 @@ func (s *session) joined(path string, h *halves) ([]Info, error) {
 	if len(missing) > maxMissing {
 		return nil, fmt.Errorf("%w: the listing of modes lacks %d entries", ErrUnavailable, len(missing))
 	}
+	return s.found(path, entries, missing)
+}
+
+// found appends to entries what there is of those that one half did not have.
+func (s *session) found(path string, entries []Info, missing []string) ([]Info, error) {
 	for _, name := range missing {
 		switch i, err := s.stat(child(path, name)); {
 		case err == nil:
@@ -304,8 +309,8 @@ func (s *session) modesByName(paths []string, all []*halves, listings []Listing)
 // not there yet.
 func (s *session) completed(path string, h *halves) ([]Info, error) {
 	if s.byName(h) {
-		entries, _ := h.join(h.modes) // those without are gone
-		return entries, nil
+		entries, missing := h.join(h.modes)
+		return s.found(path, entries, missing)
 	}
 	if err := s.listModes(path, h); err != nil {
 		return nil, err
