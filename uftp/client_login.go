@@ -61,7 +61,7 @@ func (c *Client) known() bool {
 
 // logIn opens a session. A session that ends right after login means that there
 // is no base directory, or that the server went down just then: try again to
-// tell them apart.
+// tell them apart. What was there once may come back.
 func (c *Client) logIn(ctx context.Context, l Login, data bool) (*session, error) {
 	s, err := c.dialIn(ctx, l, data)
 	if errors.Is(err, errNoBase) {
@@ -71,6 +71,10 @@ func (c *Client) logIn(ctx context.Context, l Login, data bool) (*session, error
 		}
 	}
 	if errors.Is(err, errNoBase) {
+		if c.known() {
+			// It was there, and says nothing of the file that somebody asks for.
+			err = fmt.Errorf("%w: the base directory was there before, and is missing or not accessible now", ErrUnavailable)
+		}
 		// Whatever the operation: this is the path that is wrong.
 		err = wrapError(opConnect, c.cfg.BaseDir, err)
 	}

@@ -2,9 +2,12 @@ package uftp_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -155,4 +158,29 @@ func TestLoginSilent(t *testing.T) {
 	if _, err := c.Stat(t.Context(), "data"); err != nil {
 		t.Errorf("silent twice: %v", err)
 	}
+}
+
+// TestBaseGoesAway has a base directory that is there and then, for a while, is not:
+// its file system is away, or the server goes down just after it has let us in, twice.
+// That says nothing of any file, and may pass.
+func TestBaseGoesAway(t *testing.T) {
+	t.Parallel()
+	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
+		s.WriteFile(t, "base/data", nil)
+		c := open(t, s, func(c *uftp.Config) { c.BaseDir += "/base"; c.IOTimeout = 20 * time.Second })
+		_, err := c.Stat(t.Context(), "data")
+		check(t, err)
+		base, away := filepath.Join(s.Dir(), "base"), filepath.Join(s.Dir(), "away")
+		check(t, os.Rename(base, away))
+		check(t, s.KillSessions())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.Stat(ctx, "data"); !errors.Is(err, uftp.ErrUnavailable) || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("while it is away: %v", err)
+		}
+		check(t, os.Rename(away, base))
+		if _, err := c.Stat(t.Context(), "data"); err != nil {
+			t.Errorf("when it is back: %v", err)
+		}
+	})
 }
