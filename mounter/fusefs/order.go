@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// inOrder is how far from the last one a file may be opened for an opener in
+	// inOrder is how far from the last one another may be opened for an opener in
 	// order: several threads may share the work.
 	inOrder = 16
 	// orderAfter is how many opens in order in a row it takes.
@@ -19,15 +19,15 @@ const (
 	minAhead, maxAhead = 8, 256
 )
 
-// order is what a directory has of one kind, files or directories, and how that
-// was opened. Most programs follow the listing, which is by name. Others, such as cp -r, and find in large
-// directories, sort it by inode number first, which helps on disks.
+// order is what a directory has of one kind, files or directories, and how that was
+// opened. Most programs follow the listing, which is by name. Others, such as cp -r,
+// and find in large directories, sort it by inode number first, which helps on disks.
 type order struct {
 	names []uftp.Info     // never changes
 	inos  func() []uint64 // the inode numbers of all names
 
 	mu     sync.Mutex // guards what follows
-	last   int        // index of the file opened last, -1 before the first
+	last   int        // index of the one opened last, -1 before the first
 	byName run
 	byIno  run
 	ranked []int32 // indexes by inode number, nil until somebody may need it
@@ -147,7 +147,7 @@ type run struct {
 	exact  int // how many in a row came right after the one before
 	window int // how many to be ahead, at most most
 	most   int
-	next   int // index of the first that was not read ahead
+	next   int // index of the first that was not looked at ahead
 }
 
 func newRun(most int) run { return run{last: -1, window: minAhead, most: most} }
