@@ -118,3 +118,41 @@ func TestOrderOfThreads(t *testing.T) {
 		}
 	}
 }
+
+// TestFitting counts only what would be read.
+func TestFitting(t *testing.T) {
+	files := []uftp.Info{{Size: 1 << 30}, {Size: 10}, {Size: smallFile + 1}, {Size: 20}, {Size: 1}}
+	for bytes, want := range map[int64]int{0: 1, 10: 3, 29: 3, 30: 4, 31: 5} {
+		if got := fitting(files, bytes); got != want {
+			t.Errorf("%d bytes: %d files, want %d", bytes, got, want)
+		}
+	}
+}
+
+// TestLearn: more directories are listed ahead where that came too late, and fewer
+// where it came too early.
+func TestLearn(t *testing.T) {
+	a := ahead{window: minAhead}
+	for range 10 {
+		a.learn(missed)
+	}
+	if a.learn(inTime); a.window != maxWindow {
+		t.Errorf("a window of %d, want %d", a.window, maxWindow)
+	}
+	for range 10 {
+		a.learn(tooEarly)
+	}
+	if a.window != 1 {
+		t.Errorf("a window of %d, want 1", a.window)
+	}
+	jobs := make([]listJob, 2*maxJobs)
+	if more := a.queue(jobs, nil); more != 1 || len(a.jobs) != maxJobs {
+		t.Errorf("%d goroutines for %d directories", more, len(a.jobs))
+	}
+	if next := a.next(); len(next) != 1 {
+		t.Errorf("%d directories at a time, want 1", len(next))
+	}
+	if next := a.next(); len(next) != 0 || a.lists != 0 {
+		t.Errorf("%d more directories, and %d goroutines", len(next), a.lists)
+	}
+}

@@ -227,10 +227,13 @@ func (fs *FS) listEarly(jobs []listJob) {
 	fs.listAhead(below, nil)
 }
 
-// fitting returns how many of some files have so many bytes together.
+// fitting returns of how many files those that are read have so many bytes together.
 func fitting(files []uftp.Info, bytes int64) int {
 	for i, f := range files {
-		if bytes -= min(f.Size, smallFile); bytes < 0 { // others are not read
+		if f.Size > smallFile {
+			continue
+		}
+		if bytes -= f.Size; bytes < 0 {
 			return i
 		}
 	}
