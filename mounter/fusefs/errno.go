@@ -12,18 +12,19 @@ import (
 )
 
 // errnos returns the one table from causes of errors to what a program sees.
-// The first row that matches wins: an ErrUnavailable may well wrap the
-// ECONNRESET that made it one, which is no error of a file. A row without a
-// number passes on the number that the error has.
+// The first row that matches wins: who was interrupted while a server was away
+// calls again after EINTR, and an ErrUnavailable may well wrap the ECONNRESET
+// that made it one, which is no error of a file. A row without a number passes
+// on the number that the error has.
 func errnos() []errnoRow {
 	return []errnoRow{
+		{context.Canceled, syscall.EINTR},
 		{uftp.ErrAuth, syscall.EACCES},
 		{uftp.ErrBusy, syscall.EBUSY},
 		{uftp.ErrUntrusted, syscall.EIO},
 		{uftp.ErrUnavailable, syscall.EIO},
 		{uftp.ErrProtocol, syscall.EIO},
 		{blockcache.ErrClosed, syscall.EIO},
-		{context.Canceled, syscall.EINTR},
 		{context.DeadlineExceeded, syscall.ETIMEDOUT},
 		{syscall.ENOSYS, syscall.ENOTSUP}, // ENOSYS: the kernel would never ask again, for any file
 		{nil, 0},

@@ -55,6 +55,8 @@ func TestErrno(t *testing.T) {
 		{fmt.Errorf("x: %w", &uftp.Error{Op: "stat", Err: fs.ErrNotExist}), syscall.ENOENT},
 		{fmt.Errorf("%w: %w", uftp.ErrUnavailable, syscall.ECONNRESET), syscall.EIO},
 		{fmt.Errorf("%w: %w", uftp.ErrUnavailable, os.ErrDeadlineExceeded), syscall.EIO},
+		{fmt.Errorf("%w (%w)", uftp.ErrUnavailable, context.DeadlineExceeded), syscall.EIO},
+		{fmt.Errorf("%w (%w)", uftp.ErrUnavailable, context.Canceled), syscall.EINTR},
 	} {
 		if got := fusefs.Errno(tc.err); got != tc.want {
 			t.Errorf("%v: %v, want %v", tc.err, got, tc.want)

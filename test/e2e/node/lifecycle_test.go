@@ -17,6 +17,7 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 
 	"github.com/csi-uftp/csi-uftp/uftp/uftptest"
 )
@@ -135,9 +136,11 @@ func TestAuthServiceAway(t *testing.T) {
 
 			away()
 			time.AfterFunc(ioTimeout/4, s.AuthFaults().Clear)
+			quiet := signals(t)
 			if err := read("read until it is back", "0"); err != nil {
 				t.Error(err)
 			}
+			quiet()
 			away()
 			if err := read("read without an auth service", "1"); !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ETIMEDOUT) {
 				t.Errorf("read without an auth service: %v", err)
@@ -146,6 +149,35 @@ func TestAuthServiceAway(t *testing.T) {
 			waitFor(t, "a read after that", func() bool { return read("read after that", "2") == nil })
 		})
 	}
+}
+
+// signals sends harmless signals to all threads of this process, as Go's own
+// scheduler does now and then, until the returned function is called: calls that
+// wait for a mount are interrupted, and made again.
+func signals(t *testing.T) (stop func()) {
+	t.Helper()
+	stopped, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			threads, err := os.ReadDir("/proc/self/task")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, thread := range threads {
+				if id, err := strconv.Atoi(thread.Name()); err == nil {
+					unix.Tgkill(os.Getpid(), id, unix.SIGURG) // or the thread has ended
+				}
+			}
+			select {
+			case <-stopped:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	return func() { close(stopped); <-ended }
 }
 
 // TestWorkerKilled kills the process that serves a mount in the middle of what
