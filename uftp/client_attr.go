@@ -9,42 +9,58 @@ import (
 	"time"
 )
 
-// Chmod sets the permission, set-id and sticky bits of a file or directory.
-//
-// The protocol cannot name a path with a blank in this command. Such a file is
-// renamed for a moment, in one packet with the change, to a name beginning with
-// ".uftp-": others may see that, and so may a reader of the directory.
-func (c *Client) Chmod(ctx context.Context, path string, mode fs.FileMode) error {
-	p, err := cleanPath(path)
-	if err != nil {
-		return wrapError("chmod", path, err)
-	}
-	tmp := tempName()
-	return c.do(ctx, factOperation("chmod", path, p), c.repaired(p, tmp, func(s *session) error {
-		return s.setFact(p, tmp, func(w string) string {
-			return fmt.Sprintf("MFF UNIX.mode=%o; %s", unixPerm(mode), w)
-		})
-	}))
+// Attr is what [Client.SetAttr] sets.
+type Attr struct {
+	// Mode has the permission, set-id and sticky bits, if SetMode.
+	Mode    fs.FileMode
+	SetMode bool
+	ModTime time.Time // to the second, if not zero
 }
 
-// Chtimes sets the modification time of a file or directory, exact to the
-// second; the access time becomes the same. The protocol has the server's local
-// time here, whose zone we learn by looking at the result; an instant that this
-// zone cannot express (in the hour that comes twice in autumn) is
-// errors.ErrUnsupported, and so is one that the server's file system cannot keep.
-// For paths with blanks see [Client.Chmod].
+// Chmod sets the permission, set-id and sticky bits of a file or directory: see
+// [Client.SetAttr].
+func (c *Client) Chmod(ctx context.Context, path string, mode fs.FileMode) error {
+	_, err := c.setAttr(ctx, "chmod", path, Attr{Mode: mode, SetMode: true})
+	return err
+}
+
+// Chtimes sets the modification time of a file or directory: see [Client.SetAttr].
 func (c *Client) Chtimes(ctx context.Context, path string, mtime time.Time) error {
+	_, err := c.setAttr(ctx, "chtimes", path, Attr{ModTime: mtime})
+	return err
+}
+
+// SetAttr sets attributes of a file or directory and returns what it is then. One
+// round trip.
+//
+// The access time becomes the same as the modification time, which is exact to the
+// second. The protocol has the server's local time here, whose zone we learn by
+// looking at the result; an instant that this zone cannot express (in the hour that
+// comes twice in autumn) is errors.ErrUnsupported, and so is one that the server's
+// file system cannot keep.
+//
+// The protocol cannot name a path with a blank in these commands. Such a file is
+// renamed for a moment, in one packet with the change, to a name beginning with
+// ".uftp-": others may see that, and so may a reader of the directory.
+func (c *Client) SetAttr(ctx context.Context, path string, a Attr) (Info, error) {
+	return c.setAttr(ctx, "setattr", path, a)
+}
+
+// setAttr is SetAttr as a part of the operation called name.
+func (c *Client) setAttr(ctx context.Context, name, path string, a Attr) (info Info, err error) {
 	p, err := cleanPath(path)
-	if err == nil && (mtime.Year() < 2 || mtime.Year() > 9998) {
-		err = fmt.Errorf("%w: year %d", fs.ErrInvalid, mtime.Year())
+	if y := a.ModTime.Year(); err == nil && !a.ModTime.IsZero() && (y < 2 || y > 9998) {
+		err = fmt.Errorf("%w: year %d", fs.ErrInvalid, y)
 	}
 	if err != nil {
-		return wrapError("chtimes", path, err)
+		return Info{}, wrapError(name, path, err)
 	}
 	tmp := tempName()
-	return c.do(ctx, factOperation("chtimes", path, p), c.repaired(p, tmp, func(s *session) error {
-		return c.setTime(s, p, tmp, mtime.Unix())
+	err = c.do(ctx, factOperation(name, path, p), c.repaired(p, tmp, func(s *session) (err error) {
+		info, err = c.setFacts(s, p, tmp, a)
+		return err
 	}))
+	return info, err
 }
 
 // factOperation is an operation whose renames must not be cut in two.
@@ -76,49 +92,79 @@ const maxZone = 26 * 3600
 // noInstant is why a time cannot be set.
 const noInstant = "the server's local time or its file system has no such instant"
 
-// setTime sets the time, looks, and sets it again if the zone was another than
-// we thought: at another time of the year it is.
-func (c *Client) setTime(s *session, path, tmp string, want int64) error {
+// setFacts sets attributes and looks, and sets the time again if the zone was another
+// than we thought: at another time of the year it is.
+func (c *Client) setFacts(s *session, path, tmp string, a Attr) (Info, error) {
 	zone := c.zone.Load()
 	for range 3 {
-		local := time.Unix(want+zone, 0).UTC().Format(localLayout)
-		got, err := s.mfmt(path, tmp, local)
-		if err != nil {
-			return err
+		info, err := c.setAndLook(s, path, tmp, a.commands(zone))
+		if err != nil || a.ModTime.IsZero() {
+			return info, err
 		}
-		diff := want - got.Unix()
+		diff := a.ModTime.Unix() - info.ModTime.Unix()
 		if diff == 0 {
 			c.zone.Store(zone)
-			return nil
+			return info, nil
 		}
 		// More is no zone: the file system has no such time, or somebody else changed
 		// the file since, which he will not do again.
 		if diff > -maxZone && diff < maxZone {
 			zone += diff
 		}
+		a.SetMode = false
 	}
-	return &refusal{msg: noInstant, cause: errors.ErrUnsupported}
+	return Info{}, &refusal{msg: noInstant, cause: errors.ErrUnsupported}
 }
 
-// mfmt sets the time, written as the server's local time, and returns what
+// commands returns those that set a, but for the path, if the server's local time is
+// zone seconds ahead of UTC.
+func (a Attr) commands(zone int64) (cmds []string) {
+	if a.SetMode {
+		cmds = append(cmds, fmt.Sprintf("MFF UNIX.mode=%o;", unixPerm(a.Mode)))
+	}
+	if !a.ModTime.IsZero() {
+		cmds = append(cmds, "MFMT "+time.Unix(a.ModTime.Unix()+zone, 0).UTC().Format(localLayout))
+	}
+	return cmds
+}
+
+// setAndLook runs MFF and MFMT commands, which the path follows, and returns what
 // became of it.
-func (s *session) mfmt(path, tmp, local string) (time.Time, error) {
-	cmd := func(w string) string { return "MFMT " + local + " " + w }
-	w := wirePath(path)
-	if strings.Contains(w, " ") {
-		if err := s.setFact(path, tmp, cmd); err != nil {
-			return time.Time{}, err
+func (c *Client) setAndLook(s *session, path, tmp string, cmds []string) (Info, error) {
+	if strings.Contains(path, " ") {
+		if err := s.setFact(path, tmp, cmds); err != nil {
+			return Info{}, err
 		}
-		return s.epoch(path)
+		return c.stat(s, path)
 	}
-	r, err := s.exchange(cmd(w), "STAT F "+w)
+	r, err := s.exchange(append(factCommands(cmds, wirePath(path)), statCommands(path)...)...)
 	if err != nil {
-		return time.Time{}, err
+		return Info{}, err
 	}
-	if err := firstRefusal(r, 213, 211); err != nil {
-		return time.Time{}, err
+	info, err := c.learn(s, path, r[len(cmds)], r[len(cmds)+1])
+	if refused := wantFacts(r[:len(cmds)]); refused != nil {
+		err = refused
 	}
-	return epochOf(r[1])
+	return info, err
+}
+
+// factCommands returns cmds with the path that they are about.
+func factCommands(cmds []string, wire string) []string {
+	whole := make([]string, len(cmds))
+	for i, cmd := range cmds {
+		whole[i] = cmd + " " + wire
+	}
+	return whole
+}
+
+// wantFacts returns the first failure among the replies to MFF and MFMT.
+func wantFacts(r []reply) error {
+	for i := range r {
+		if err := r[i].want(213); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tempName returns a name that no file has.

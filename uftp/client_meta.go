@@ -11,12 +11,34 @@ import (
 
 // Mkdir makes a directory. Its parent must exist.
 func (c *Client) Mkdir(ctx context.Context, path string) error {
-	return c.change(ctx, "mkdir", path, func(p string) operation {
-		return operation{settled: func(s *session) (bool, error) {
-			i, err := s.stat(p)
-			return absent(err, err == nil && i.IsDir(), false)
-		}}
-	}, func(l *ftp.ServerConn, w string) error { return l.MakeDir(w) })
+	_, err := c.NewDir(ctx, path)
+	return err
+}
+
+// NewDir makes a directory, whose parent must exist, and returns what it is then. One
+// round trip.
+func (c *Client) NewDir(ctx context.Context, path string) (info Info, err error) {
+	const name = "mkdir"
+	p, err := namedPath(path)
+	if err != nil {
+		return Info{}, wrapError(name, path, err)
+	}
+	op := operation{name: name, path: path, writes: true, settled: func(s *session) (bool, error) {
+		info, err = c.stat(s, p)
+		return absent(err, err == nil && info.IsDir(), false)
+	}}
+	err = c.do(ctx, op, func(s *session) error {
+		r, err := s.exchange(append([]string{"MKD " + wirePath(p)}, statCommands(p)...)...)
+		if err != nil {
+			return err
+		}
+		info, err = c.learn(s, p, r[1], r[2])
+		if refused := r[0].want(257); refused != nil {
+			err = refused
+		}
+		return err
+	})
+	return info, err
 }
 
 // Rmdir removes an empty directory.

@@ -73,8 +73,12 @@ func TestFaultsAreSurvived(t *testing.T) {
 			}
 			return err
 		}},
-		{"mkdir", "MKD", func(t *testing.T, c *uftp.Client, _ *uftptest.Server, dir string) error {
-			return c.Mkdir(t.Context(), dir+"/m")
+		{"mkdir", "MKD STAT MLST", func(t *testing.T, c *uftp.Client, _ *uftptest.Server, dir string) error {
+			info, err := c.NewDir(t.Context(), dir+"/m")
+			if err == nil && !info.IsDir() {
+				err = fmt.Errorf("it is %+v", info)
+			}
+			return err
 		}},
 		{"rmdir", "RMD", func(t *testing.T, c *uftp.Client, _ *uftptest.Server, dir string) error {
 			return c.Rmdir(t.Context(), dir+"/empty")
@@ -94,6 +98,13 @@ func TestFaultsAreSurvived(t *testing.T) {
 		}},
 		{"chtimes", "MFMT STAT", func(t *testing.T, c *uftp.Client, _ *uftptest.Server, dir string) error {
 			return c.Chtimes(t.Context(), dir+"/file", time.Unix(1e9, 0))
+		}},
+		{"mode and time", "MFF MFMT STAT MLST", func(t *testing.T, c *uftp.Client, _ *uftptest.Server, dir string) error {
+			info, err := c.SetAttr(t.Context(), dir+"/file", uftp.Attr{Mode: 0o600, SetMode: true, ModTime: time.Unix(1e9, 0)})
+			if err == nil && (info.Mode != 0o600 || info.ModTime.Unix() != 1e9) {
+				err = fmt.Errorf("it is %+v", info)
+			}
+			return err
 		}},
 		{"chmod with blanks", "RNFR RNTO MFF", func(t *testing.T, c *uftp.Client, s *uftptest.Server, dir string) error {
 			err := c.Chmod(t.Context(), dir+"/a b", 0o600)

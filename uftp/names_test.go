@@ -53,8 +53,10 @@ func TestNames(t *testing.T) {
 				}
 				_, err := c.WriteAt(ctx, p, data, 0)
 				fail("write", err)
-				fail("chtimes", c.Chtimes(ctx, p, when))
-				fail("chmod", c.Chmod(ctx, p, 0o640))
+				fail("chtimes", c.Chtimes(ctx, p, when.Add(time.Minute)))
+				fail("chmod", c.Chmod(ctx, p, 0o600))
+				_, err = c.SetAttr(ctx, p, uftp.Attr{Mode: 0o640, SetMode: true, ModTime: when})
+				fail("set mode and time", err)
 				got := make([]byte, len(data))
 				_, err = c.ReadAt(ctx, p, got, 0)
 				fail("read", err)

@@ -12,34 +12,38 @@ import (
 // again), and a file with a blank in its own name is renamed for a moment, all
 // in one packet:
 //
-//	RNFR "a b", RNTO tmp, MFF … tmp, RNFR tmp, RNTO "a b"
+//	RNFR "a b", RNTO tmp, MFF … tmp, MFMT … tmp, RNFR tmp, RNTO "a b"
 //
 // For that moment, which is shorter than a round trip, others see the file under
 // the temporary name, and somebody who makes a new file of the old name just
 // then loses it. If the connection breaks in the middle, the next attempt looks
 // for the temporary name and puts the file back; see putBack.
 
-// setFact runs the MFF or MFMT command that cmd makes for a path without
-// blanks. tmp is a fresh name for the file in its directory.
-func (s *session) setFact(path, tmp string, cmd func(wire string) string) error {
-	if !strings.Contains(path, " ") {
-		return s.do(cmd(wirePath(path)), 213)
+// setFact runs MFF and MFMT commands, which want a path without blanks behind them,
+// for one that has some. tmp is a fresh name for the file in its directory.
+func (s *session) setFact(path, tmp string, cmds []string) error {
+	set := func(name string) error {
+		r, err := s.exchange(factCommands(cmds, wirePath(name))...)
+		if err != nil {
+			return err
+		}
+		return wantFacts(r)
 	}
 	dir, base := parent(path)
 	if strings.Contains(base, " ") {
 		// A directory can be entered and named ".", if we may enter it.
-		if err := s.within(path, func() error { return s.do(cmd("."), 213) }); !errors.Is(err, errNotEntered) {
+		if err := s.within(path, func() error { return set(".") }); !errors.Is(err, errNotEntered) {
 			return err
 		}
 	}
 	if !strings.Contains(dir, " ") {
-		return s.setRenamed(path, child(dir, tmp), cmd)
+		return s.setRenamed(path, child(dir, tmp), cmds)
 	}
 	err := s.within(dir, func() error {
 		if !strings.Contains(base, " ") {
-			return s.do(cmd(wirePath(base)), 213)
+			return set(base)
 		}
-		return s.setRenamed(base, tmp, cmd)
+		return s.setRenamed(base, tmp, cmds)
 	})
 	if errors.Is(err, errNotEntered) {
 		return &refusal{code: 550, msg: err.Error(), cause: fs.ErrPermission}
@@ -96,23 +100,24 @@ func (s *session) renaming(from string, cmds ...string) ([]reply, error) {
 	return r[1:], r[0].want(350)
 }
 
-// setRenamed runs the command on the file while it is called tmp.
-func (s *session) setRenamed(path, tmp string, cmd func(wire string) string) error {
+// setRenamed runs the commands on the file while it is called tmp.
+func (s *session) setRenamed(path, tmp string, cmds []string) error {
 	w, wt := wirePath(path), wirePath(tmp)
-	r, err := s.renaming(w, "RNTO "+wt, cmd(wt), "RNFR "+wt, "RNTO "+w)
+	all := append([]string{"RNTO " + wt}, factCommands(cmds, wt)...)
+	r, err := s.renaming(w, append(all, "RNFR "+wt, "RNTO "+w)...)
 	if err != nil {
 		return err
 	}
 	if err := r[0].want(2); err != nil {
 		return err
 	}
-	if r[3].want(2) != nil {
+	if back := r[len(r)-1]; back.want(2) != nil {
 		if _, err := s.exchange("RNFR "+wt, "RNTO "+w); err != nil {
 			return err
 		}
-		return fmt.Errorf("%w: rename back from %q: %d %s", ErrProtocol, tmp, r[3].code, r[3].text)
+		return fmt.Errorf("%w: rename back from %q: %d %s", ErrProtocol, tmp, back.code, back.text)
 	}
-	return r[1].want(213)
+	return wantFacts(r[1 : len(r)-2])
 }
 
 // firstRefusal returns the first failure among the replies.

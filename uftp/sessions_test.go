@@ -331,12 +331,25 @@ func TestRoundTrips(t *testing.T) {
 			{"create", 1, func() error { _, err := c.Create(ctx, "w"); return err }},
 			{"list", 1, func() error { _, err := c.List(ctx, ""); return err }}, // takes the data connection
 			{"list again", 2, func() error { _, err := c.List(ctx, ""); return err }},
-			{"mkdir", 1, func() error { return c.Mkdir(ctx, "d") }},
+			{"mkdir", 1, func() error {
+				info, err := c.NewDir(ctx, "d")
+				if err == nil && (info.Name != "d" || !info.IsDir() || info.Mode.Perm() == 0) {
+					t.Errorf("new directory: %+v", info)
+				}
+				return err
+			}},
 			{"rmdir", 1, func() error { return c.Rmdir(ctx, "d") }},
 			{"rename", 1, func() error { return c.Rename(ctx, "w", "v") }},
 			{"remove", 1, func() error { return c.Remove(ctx, "v") }},
 			{"chmod", 1, func() error { return c.Chmod(ctx, "data", 0o600) }},
 			{"chtimes", 1, func() error { return c.Chtimes(ctx, "data", time.Unix(1e9, 0)) }},
+			{"mode and time", 1, func() error {
+				info, err := c.SetAttr(ctx, "data", uftp.Attr{Mode: 0o640, SetMode: true, ModTime: time.Unix(1e9+1, 0)})
+				if err == nil && (info.Mode != 0o640 || info.ModTime.Unix() != 1e9+1 || info.Size != int64(len(data))) {
+					t.Errorf("after setting mode and time: %+v", info)
+				}
+				return err
+			}},
 			{"hash", 1, func() error { _, err := c.Hash(ctx, "data", "MD5", 0, 10); return err }},
 		} {
 			// Where the machine is busy, a large transfer may look like a short one, or

@@ -93,12 +93,7 @@ func (fs *FS) Mknod(interrupt <-chan struct{}, in *fuse.MknodIn, name string, ou
 func (fs *FS) Mkdir(interrupt <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
 	ctx, done := fs.request(interrupt)
 	defer done()
-	return fs.make(ctx, "mkdir", in.NodeId, name, in.Mode, func(ctx context.Context, path string) (uftp.Info, error) {
-		if err := fs.server.Mkdir(ctx, path); err != nil {
-			return uftp.Info{}, err
-		}
-		return fs.server.Stat(ctx, path)
-	}, out)
+	return fs.make(ctx, "mkdir", in.NodeId, name, in.Mode, fs.server.NewDir, out)
 }
 
 // make makes something new by f.
@@ -109,8 +104,10 @@ func (fs *FS) make(ctx context.Context, op string, parent uint64, name string, m
 			return nil, err
 		}
 		defer release()
-		if err := fs.mustNotExist(ctx, dir, name); err != nil {
-			return nil, err
+		if !fs.justAbsent(dir, name) {
+			if err := fs.mustNotExist(ctx, dir, name); err != nil {
+				return nil, err
+			}
 		}
 		return fs.makeEntry(dir, name, mode, f)
 	}()
@@ -179,11 +176,12 @@ func (fs *FS) setMode(ctx context.Context, path string, info *uftp.Info, mode ui
 	if info.Mode.Perm() == want {
 		return
 	}
-	if err := fs.server.Chmod(ctx, path, want); err != nil {
+	after, err := fs.server.SetAttr(ctx, path, uftp.Attr{Mode: want, SetMode: true})
+	if err != nil {
 		fs.log.Warn("mode of a new file not set", "path", path, "mode", want.String(), "err", err)
 		return
 	}
-	info.Mode = info.Mode&^iofs.ModePerm | want
+	*info = after
 }
 
 // Symlink implements symlink, which the wire does not have.

@@ -111,10 +111,10 @@ func TestErrorBehindTheLastByte(t *testing.T) {
 	arrived, goOn := make(chan struct{}), make(chan struct{})
 	chmods := 0 // one at a time
 	r.remote.setFault(func(_ context.Context, op, _ string) error {
-		if op == "chmod" {
+		if op == "setattr" {
 			chmods++
 		}
-		if op != "chmod" || chmods != 2 {
+		if op != "setattr" || chmods != 2 {
 			return nil
 		}
 		close(arrived)

@@ -291,9 +291,9 @@ func TestShown(t *testing.T) {
 			ctx := t.Context()
 			for _, f := range []func() error{
 				func() error { _, err := r.remote.Create(ctx, "f"); return err },
-				func() error { return r.remote.Chmod(ctx, "f", 0o640) },
-				func() error { return r.remote.Mkdir(ctx, "d") },
-				func() error { return r.remote.Chmod(ctx, "d", 0o750) },
+				func() error { _, err := r.remote.SetAttr(ctx, "f", uftp.Attr{Mode: 0o640, SetMode: true}); return err },
+				func() error { _, err := r.remote.NewDir(ctx, "d"); return err },
+				func() error { _, err := r.remote.SetAttr(ctx, "d", uftp.Attr{Mode: 0o750, SetMode: true}); return err },
 			} {
 				if err := f(); err != nil {
 					t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,12 +22,11 @@ type Remote interface {
 	Hash(ctx context.Context, path, algo string, off, n int64) (string, error)
 	Create(ctx context.Context, path string) (uftp.Info, error)
 	Truncate(ctx context.Context, path string, size int64) error
-	Mkdir(ctx context.Context, path string) error
+	NewDir(ctx context.Context, path string) (uftp.Info, error)
 	Rmdir(ctx context.Context, path string) error
 	Remove(ctx context.Context, path string) error
 	Rename(ctx context.Context, from, to string) error
-	Chmod(ctx context.Context, path string, mode fs.FileMode) error
-	Chtimes(ctx context.Context, path string, mtime time.Time) error
+	SetAttr(ctx context.Context, path string, a uftp.Attr) (uftp.Info, error)
 }
 
 // bounded is a Remote that gives every call of another at most timeout, but for
@@ -123,8 +121,8 @@ func (b bounded) Truncate(ctx context.Context, path string, size int64) error {
 	return b.remote.Truncate(ctx, path, size)
 }
 
-func (b bounded) Mkdir(ctx context.Context, path string) error {
-	return b.do(ctx, func(ctx context.Context) error { return b.remote.Mkdir(ctx, path) })
+func (b bounded) NewDir(ctx context.Context, path string) (uftp.Info, error) {
+	return call(ctx, b, func(ctx context.Context) (uftp.Info, error) { return b.remote.NewDir(ctx, path) })
 }
 
 func (b bounded) Rmdir(ctx context.Context, path string) error {
@@ -139,10 +137,6 @@ func (b bounded) Rename(ctx context.Context, from, to string) error {
 	return b.do(ctx, func(ctx context.Context) error { return b.remote.Rename(ctx, from, to) })
 }
 
-func (b bounded) Chmod(ctx context.Context, path string, mode fs.FileMode) error {
-	return b.do(ctx, func(ctx context.Context) error { return b.remote.Chmod(ctx, path, mode) })
-}
-
-func (b bounded) Chtimes(ctx context.Context, path string, mtime time.Time) error {
-	return b.do(ctx, func(ctx context.Context) error { return b.remote.Chtimes(ctx, path, mtime) })
+func (b bounded) SetAttr(ctx context.Context, path string, a uftp.Attr) (uftp.Info, error) {
+	return call(ctx, b, func(ctx context.Context) (uftp.Info, error) { return b.remote.SetAttr(ctx, path, a) })
 }

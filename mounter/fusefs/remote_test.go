@@ -259,8 +259,8 @@ func (r *dirRemote) Truncate(ctx context.Context, path string, size int64) error
 	return remoteError("truncate", path, err)
 }
 
-func (r *dirRemote) Mkdir(ctx context.Context, path string) error {
-	return r.do(ctx, "mkdir", path, func(p string) error { return os.Mkdir(p, 0o755) })
+func (r *dirRemote) NewDir(ctx context.Context, path string) (uftp.Info, error) {
+	return r.made(ctx, "mkdir", path, func(p string) error { return os.Mkdir(p, 0o755) })
 }
 
 func (r *dirRemote) Rmdir(ctx context.Context, path string) error {
@@ -277,13 +277,28 @@ func (r *dirRemote) Rename(ctx context.Context, from, to string) error {
 	})
 }
 
-func (r *dirRemote) Chmod(ctx context.Context, path string, mode fs.FileMode) error {
-	return r.do(ctx, "chmod", path, func(p string) error { return os.Chmod(p, mode) })
+func (r *dirRemote) SetAttr(ctx context.Context, path string, a uftp.Attr) (uftp.Info, error) {
+	return r.made(ctx, "setattr", path, func(p string) (err error) {
+		if a.SetMode {
+			err = os.Chmod(p, a.Mode)
+		}
+		if mtime := a.ModTime.Truncate(time.Second); err == nil && !a.ModTime.IsZero() {
+			err = os.Chtimes(p, mtime, mtime)
+		}
+		return err
+	})
 }
 
-func (r *dirRemote) Chtimes(ctx context.Context, path string, mtime time.Time) error {
-	mtime = mtime.Truncate(time.Second)
-	return r.do(ctx, "chtimes", path, func(p string) error { return os.Chtimes(p, mtime, mtime) })
+// made is do for what tells the result.
+func (r *dirRemote) made(ctx context.Context, op, path string, f func(string) error) (uftp.Info, error) {
+	if err := r.do(ctx, op, path, f); err != nil {
+		return uftp.Info{}, err
+	}
+	fi, err := os.Stat(filepath.Join(r.root, path))
+	if err != nil {
+		return uftp.Info{}, remoteError(op, path, err)
+	}
+	return remoteInfo(fi), nil
 }
 
 func (r *dirRemote) do(ctx context.Context, op, path string, f func(string) error) error {

@@ -63,21 +63,22 @@ func (fs *FS) setAttr(ctx context.Context, n *node, in *fuse.SetAttrInCommon) er
 			return err
 		}
 	}
-	if setMode {
-		chmod := func() (*uftp.Info, error) { return nil, fs.server.Chmod(ctx, path, goMode(mode)) }
-		if err := fs.change(ctx, n, path, chmod, nil); err != nil {
-			return err
-		}
-	}
-	if setTime {
-		// An upload after this would change the time again.
+	if setTime { // an upload after this would change the time again
 		if err := fs.uploadTo(ctx, n, path, fs.spool.Mark(n.id)); err != nil {
 			return err
 		}
-		chtimes := func() (*uftp.Info, error) { return nil, fs.server.Chtimes(ctx, path, mtime) }
-		return fs.change(ctx, n, path, chtimes, nil)
 	}
-	return nil
+	if !setMode && !setTime {
+		return nil
+	}
+	return fs.change(ctx, n, path, func() (*uftp.Info, error) {
+		a := uftp.Attr{Mode: goMode(mode), SetMode: setMode}
+		if setTime {
+			a.ModTime = mtime
+		}
+		after, err := fs.server.SetAttr(ctx, path, a)
+		return &after, err
+	}, nil)
 }
 
 // chown succeeds if it changes nothing that is shown. There are no owners to

@@ -65,6 +65,9 @@ func (fs *FS) uploadTo(ctx context.Context, n *node, path string, mark spool.Mar
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		end = n.info.Size // as far as batches made it
+		if last != nil {
+			last.Mode = n.info.Mode // a write does not change it, and is not told
+		}
 		return last, err
 	}, func(before, after uftp.Info) error {
 		if after.Size < end {
@@ -204,11 +207,15 @@ func (fs *FS) withWriteMode(ctx context.Context, n *node, path string, f func() 
 	if !errors.Is(err, iofs.ErrPermission) || mode&0o200 != 0 {
 		return err
 	}
-	if chmodErr := fs.server.Chmod(ctx, path, mode|0o200); chmodErr != nil {
+	chmod := func(mode iofs.FileMode) error {
+		_, err := fs.server.SetAttr(ctx, path, uftp.Attr{Mode: mode, SetMode: true})
+		return err
+	}
+	if chmod(mode|0o200) != nil {
 		return err
 	}
 	err = f()
-	return errors.Join(err, fs.server.Chmod(ctx, path, mode))
+	return errors.Join(err, chmod(mode))
 }
 
 // away reports whether err says that the server could not be asked in time.
@@ -217,9 +224,9 @@ func away(err error) bool {
 }
 
 // change runs f, which changes n on the server, and asks the server what came of
-// it, unless f knows all but the mode. Meanwhile nothing is believed that is heard of n otherwise. accept, if not
-// nil, is told what n was and is, under n.mu, before anybody else sees it. The
-// caller holds n's op gate exclusively.
+// it, unless f knows. Meanwhile nothing is believed that is heard of n otherwise.
+// accept, if not nil, is told what n was and is, under n.mu, before anybody else sees
+// it. The caller holds n's op gate exclusively.
 func (fs *FS) change(ctx context.Context, n *node, path string, f func() (*uftp.Info, error), accept func(before, after uftp.Info) error) error {
 	n.mu.Lock()
 	n.changing++
@@ -232,7 +239,7 @@ func (fs *FS) change(ctx context.Context, n *node, path string, f func() (*uftp.
 	switch {
 	case err == nil && known != nil:
 		after = *known
-		after.Name, after.Mode = before.Name, before.Mode
+		after.Name = before.Name
 	case !away(err): // a server that does not answer would take as long again
 		after, statErr = fs.server.Stat(ctx, path)
 	}

@@ -167,7 +167,7 @@ func signals(t *testing.T) (stop func()) {
 			}
 			for _, thread := range threads {
 				if id, err := strconv.Atoi(thread.Name()); err == nil {
-					unix.Tgkill(os.Getpid(), id, unix.SIGURG) // or the thread has ended
+					_ = unix.Tgkill(os.Getpid(), id, unix.SIGURG) // or the thread has ended
 				}
 			}
 			select {
