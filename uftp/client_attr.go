@@ -17,6 +17,17 @@ type Attr struct {
 	ModTime time.Time // to the second, if not zero
 }
 
+// check reports whether the protocol has words for the time.
+func (a Attr) check() error {
+	if y := a.ModTime.Year(); !a.ModTime.IsZero() && (y < 2 || y > 9998) {
+		return fmt.Errorf("%w: year %d", fs.ErrInvalid, y)
+	}
+	return nil
+}
+
+// opSetAttr is the Op of errors of setting attributes.
+const opSetAttr = "setattr"
+
 // Chmod sets the permission, set-id and sticky bits of a file or directory: see
 // [Client.SetAttr].
 func (c *Client) Chmod(ctx context.Context, path string, mode fs.FileMode) error {
@@ -43,14 +54,14 @@ func (c *Client) Chtimes(ctx context.Context, path string, mtime time.Time) erro
 // renamed for a moment, in one packet with the change, to a name beginning with
 // ".uftp-": others may see that, and so may a reader of the directory.
 func (c *Client) SetAttr(ctx context.Context, path string, a Attr) (Info, error) {
-	return c.setAttr(ctx, "setattr", path, a)
+	return c.setAttr(ctx, opSetAttr, path, a)
 }
 
 // setAttr is SetAttr as a part of the operation called name.
 func (c *Client) setAttr(ctx context.Context, name, path string, a Attr) (info Info, err error) {
 	p, err := cleanPath(path)
-	if y := a.ModTime.Year(); err == nil && !a.ModTime.IsZero() && (y < 2 || y > 9998) {
-		err = fmt.Errorf("%w: year %d", fs.ErrInvalid, y)
+	if err == nil {
+		err = a.check()
 	}
 	if err != nil {
 		return Info{}, wrapError(name, path, err)

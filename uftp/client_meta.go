@@ -9,6 +9,9 @@ import (
 	"github.com/jlaffaye/ftp"
 )
 
+// opMkdir is the Op of errors of making directories.
+const opMkdir = "mkdir"
+
 // Mkdir makes a directory. Its parent must exist.
 func (c *Client) Mkdir(ctx context.Context, path string) error {
 	_, err := c.NewDir(ctx, path)
@@ -18,12 +21,11 @@ func (c *Client) Mkdir(ctx context.Context, path string) error {
 // NewDir makes a directory, whose parent must exist, and returns what it is then. One
 // round trip.
 func (c *Client) NewDir(ctx context.Context, path string) (info Info, err error) {
-	const name = "mkdir"
 	p, err := namedPath(path)
 	if err != nil {
-		return Info{}, wrapError(name, path, err)
+		return Info{}, wrapError(opMkdir, path, err)
 	}
-	op := operation{name: name, path: path, writes: true, settled: func(s *session) (bool, error) {
+	op := operation{name: opMkdir, path: path, writes: true, settled: func(s *session) (bool, error) {
 		info, err = c.stat(s, p)
 		return absent(err, err == nil && info.IsDir(), false)
 	}}
@@ -33,7 +35,7 @@ func (c *Client) NewDir(ctx context.Context, path string) (info Info, err error)
 			return err
 		}
 		info, err = c.learn(s, p, r[1], r[2])
-		if refused := r[0].want(257); refused != nil {
+		if refused := r[0].want(2); refused != nil {
 			err = refused
 		}
 		return err

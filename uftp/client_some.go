@@ -1,0 +1,191 @@
+package uftp
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+)
+
+// Removal is something to be removed, by [Client.RemoveSome].
+type Removal struct {
+	Path string
+	Dir  bool // an empty directory, and not a file
+}
+
+// RemoveSome is [Client.Remove] and [Client.Rmdir] for many, in their order, one
+// after the other: a round trip for up to 64 of them. It returns an error, or nil,
+// for each.
+func (c *Client) RemoveSome(ctx context.Context, what []Removal) []error {
+	b := newSome(c, "remove", len(what), func(i int) string { return what[i].Path }, namedPath)
+	b.commands = func(i int) []string {
+		if what[i].Dir {
+			return []string{"RMD " + wirePath(b.paths[i])}
+		}
+		return []string{"DELE " + wirePath(b.paths[i])}
+	}
+	b.verdict = func(i int, r []reply) error {
+		err := r[0].want(2)
+		if b.unsure[i] && errors.Is(err, fs.ErrNotExist) {
+			return nil // the lost command did it
+		}
+		return err
+	}
+	return b.run(ctx)
+}
+
+// MkdirSome is [Client.Mkdir] for many, in their order, one after the other: a round
+// trip for up to 64 of them. It returns an error, or nil, for each.
+func (c *Client) MkdirSome(ctx context.Context, paths []string) []error {
+	b := newSome(c, opMkdir, len(paths), func(i int) string { return paths[i] }, namedPath)
+	b.commands = func(i int) []string {
+		return []string{"MKD " + wirePath(b.paths[i]), "STAT F " + wirePath(b.paths[i])}
+	}
+	b.verdict = func(i int, r []reply) error {
+		err := r[0].want(2)
+		if isRefusal(err) && b.unsure[i] {
+			if info, serr := infoOf(r[1]); serr == nil && info.IsDir() {
+				return nil // the lost command did it
+			}
+		}
+		return err
+	}
+	return b.run(ctx)
+}
+
+// SetAttrSome is [Client.SetAttr] for many, in their order, one after the other: a
+// round trip for up to 64 of them, but for names with blanks. It returns an error, or
+// nil, for each.
+func (c *Client) SetAttrSome(ctx context.Context, paths []string, attrs []Attr) []error {
+	b := newSome(c, opSetAttr, len(paths), func(i int) string { return paths[i] }, cleanPath)
+	alone := make([]bool, len(paths)) // one packet is not enough
+	b.commands = func(i int) []string {
+		w := wirePath(b.paths[i])
+		if alone[i] = strings.Contains(w, " ") || attrs[i].check() != nil; alone[i] {
+			return nil
+		}
+		return append(factCommands(attrs[i].commands(c.zone.Load()), w), "STAT F "+w)
+	}
+	b.verdict = func(i int, r []reply) error {
+		if alone[i] {
+			return nil
+		}
+		if err := wantFacts(r[:len(r)-1]); err != nil {
+			return err
+		}
+		got, err := epochOf(r[len(r)-1])
+		alone[i] = err == nil && !attrs[i].ModTime.IsZero() && got.Unix() != attrs[i].ModTime.Unix()
+		return err
+	}
+	errs := b.run(ctx)
+	for i := range errs {
+		if alone[i] && errs[i] == nil {
+			_, errs[i] = c.SetAttr(ctx, paths[i], attrs[i])
+		}
+	}
+	return errs
+}
+
+// some is an operation on many paths. Each has commands, which go out with those of
+// others, and a verdict on the replies.
+type some struct {
+	c        *Client
+	name     string
+	paths    []string // clean
+	given    func(i int) string
+	errs     []error
+	over     []bool // there is a verdict
+	unsure   []bool // the commands were sent, and a reply was lost
+	commands func(i int) []string
+	verdict  func(i int, r []reply) error // what is no refusal is not about this one
+}
+
+func newSome(c *Client, name string, n int, given func(i int) string, clean func(string) (string, error)) *some {
+	b := &some{c: c, name: name, given: given, paths: make([]string, n), errs: make([]error, n), over: make([]bool, n), unsure: make([]bool, n)}
+	for i := range n {
+		var err error
+		if b.paths[i], err = clean(given(i)); err != nil {
+			b.note(i, err)
+		}
+	}
+	return b
+}
+
+// note notes the verdict about the i-th.
+func (b *some) note(i int, err error) {
+	b.over[i] = true
+	if err != nil {
+		b.errs[i] = wrapError(b.name, b.given(i), err)
+	}
+}
+
+// run returns the verdicts. After an error that is none, such as that of ctx, it is
+// that of all others.
+func (b *some) run(ctx context.Context) []error {
+	for batch := b.next(); len(batch) > 0; batch = b.next() {
+		op := operation{name: b.name, path: b.given(batch[0]), writes: true}
+		err := b.c.do(ctx, op, func(s *session) error { return b.send(s, batch) })
+		if err == nil {
+			continue
+		}
+		for i := range b.over {
+			if !b.over[i] {
+				b.over[i], b.errs[i] = true, renameOp(b.name, b.given(i), err)
+			}
+		}
+	}
+	return b.errs
+}
+
+// next returns which go together next.
+func (b *some) next() (batch []int) {
+	bytes := 0
+	for i, path := range b.paths {
+		if b.over[i] {
+			continue
+		}
+		if bytes += len(path); len(batch) == maxQuestions || len(batch) > 0 && bytes > maxQuestionBytes {
+			break
+		}
+		batch = append(batch, i)
+	}
+	return batch
+}
+
+// send sends the commands of those of a batch that have no verdict.
+func (b *some) send(s *session, batch []int) error {
+	var cmds []string
+	ends := make([]int, len(batch))
+	for k, i := range batch {
+		if !b.over[i] {
+			cmds = append(cmds, b.commands(i)...)
+		}
+		ends[k] = len(cmds)
+	}
+	var replies []reply
+	var err error
+	if len(cmds) > 0 {
+		replies, err = s.exchange(cmds...)
+	}
+	at := 0
+	for k, i := range batch {
+		mine := ends[k] - at
+		at = ends[k]
+		if b.over[i] {
+			continue
+		}
+		var refused error
+		if err == nil {
+			if refused = b.verdict(i, replies[:mine]); refused != nil && !isRefusal(refused) {
+				err = refused
+			}
+			replies = replies[mine:]
+		}
+		if err != nil { // this one and all that follow, done or not, are asked for again
+			b.unsure[i] = b.unsure[i] || s.ctl.sent
+			continue
+		}
+		b.note(i, refused)
+	}
+	return err
+}
