@@ -27,7 +27,7 @@ link to a directory from one, and shows what is in it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u := use{write: true, glob: !noGlob}
 			return a.withOperands(cmd.Context(), args, &f, u, func(ctx context.Context, r *remote) error {
-				job := transfer.Job{To: r.tree(), Recursive: recursive, DryRun: dryRun}
+				job := transfer.Job{To: r.tree(), Recursive: recursive, Force: force, DryRun: dryRun}
 				names, err := r.expand(ctx, u)
 				if force && errors.Is(err, fs.ErrNotExist) {
 					return nil
@@ -36,9 +36,6 @@ link to a directory from one, and shows what is in it.`,
 					return err
 				}
 				for _, name := range names {
-					if _, err := r.Stat(ctx, name); force && errors.Is(err, fs.ErrNotExist) {
-						continue
-					}
 					job.Pairs = append(job.Pairs, transfer.Pair{To: name})
 				}
 				return a.observed(&progress, dryRun, func(o transfer.Observer) (transfer.Summary, error) {

@@ -113,7 +113,7 @@ func (d delta) run(ctx context.Context) (stats uftp.SyncStats, err error) {
 	if stats, err = c.SyncFromServer(ctx, d.source, file, fi.Size(), w); err != nil {
 		return stats, err
 	}
-	return stats, part.Commit(ctx, w.size, transfer.Attributes{Mode: d.info.Mode.Perm(), SetMode: true, ModTime: d.info.ModTime})
+	return stats, part.Commit(ctx, w.size, uftp.Attr{Mode: d.info.Mode.Perm(), SetMode: true, ModTime: d.info.ModTime})
 }
 
 // partWriter writes a part from its beginning to its end.

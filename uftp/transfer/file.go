@@ -85,15 +85,17 @@ func (r *runner) adjust(ctx context.Context, to string, info, existing uftp.Info
 	if r.Existing != KeepSame && r.Existing != KeepHash {
 		return nil
 	}
+	var a uftp.Attr
 	if r.Modes && existing.Mode.Perm() != info.Mode.Perm() {
-		if err := r.To.Chmod(ctx, to, info.Mode.Perm()); err != nil {
-			return bare(err)
-		}
+		a.Mode, a.SetMode = info.Mode.Perm(), true
 	}
 	if r.Times && existing.ModTime.Unix() != info.ModTime.Unix() {
-		return bare(r.To.Chtimes(ctx, to, info.ModTime))
+		a.ModTime = info.ModTime
 	}
-	return nil
+	if a == (uftp.Attr{}) {
+		return nil
+	}
+	return bare(r.To.SetAttrSome(ctx, []string{to}, []uftp.Attr{a})[0])
 }
 
 // copy copies one file. It holds a slot, and takes more if there are any.
@@ -254,8 +256,8 @@ func (r *runner) verify(ctx context.Context, p Pair, part Part) error {
 }
 
 // attributes are those of the copy.
-func (r *runner) attributes(info uftp.Info, existing *uftp.Info) Attributes {
-	var a Attributes
+func (r *runner) attributes(info uftp.Info, existing *uftp.Info) uftp.Attr {
+	var a uftp.Attr
 	switch {
 	case r.Modes:
 		a.Mode, a.SetMode = info.Mode.Perm(), true

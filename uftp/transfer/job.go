@@ -27,6 +27,8 @@ type Job struct {
 	// needs Recursive, and removes nothing from a directory whose source could
 	// not be listed. Links are removed, not what they lead to.
 	Delete bool
+	// Force is for [Remove]: what is not there is no error.
+	Force bool
 	// Times and Modes make the copies' times of modification and permission bits
 	// those of the sources. Without Modes a file that is replaced keeps its own.
 	Times, Modes bool
@@ -160,7 +162,8 @@ func Run(ctx context.Context, job Job) (Summary, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := newRunner(job, cancel)
+	r := newRunner(ctx, job, cancel)
+	defer r.close()
 	var files sync.WaitGroup
 	files.Go(func() { r.dispatch(ctx) })
 	for _, p := range job.Pairs {
@@ -169,7 +172,6 @@ func Run(ctx context.Context, job Job) (Summary, error) {
 	r.flush(ctx)
 	close(r.queue)
 	files.Wait()
-	r.listers.Wait()
 	r.tidy(ctx)
 	return r.summary(), r.result(ctx)
 }

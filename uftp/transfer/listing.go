@@ -3,36 +3,224 @@ package transfer
 import (
 	"cmp"
 	"context"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
-// ahead is how many directories of one directory are listed before their turn,
-// so that a tree of many small directories does not cost a round trip for each.
-const ahead = 8
+const (
+	// maxUntaken is how many directories may be listed that nobody has got to yet, or
+	// be on their way; not with more than maxEntries entries together.
+	maxUntaken = 256
+	maxEntries = 100_000
+	// listTogether is how many are worth listing ahead: fewer wait for others.
+	listTogether = uftp.MaxListSome
+	// listWorkers is how many sessions list directories ahead.
+	listWorkers = 2
+	// smallDir is the size of the largest directory that is listed with others. What
+	// that says depends on the server's disk: a name takes 20 to 40 bytes.
+	smallDir = 64 << 10
+)
 
-// listing is the list of a directory that is on its way.
-type listing struct {
-	done  chan struct{}
-	infos []uftp.Info // sorted by name
-	err   error
+// lister lists the directories of a tree before their turn, for somebody who goes
+// through all of it by name, and down first: many small directories do not cost a
+// round trip each.
+type lister struct {
+	t      Tree
+	ctx    context.Context // of listings
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	known   map[string]*listing
+	queue   []*listing // not begun, in the order in which they will be taken
+	begun   int        // of those known
+	entries int        // of those known
+	workers int
 }
 
-// list begins to list a directory. wg counts the goroutine that does it.
-func list(ctx context.Context, wg *sync.WaitGroup, t Tree, dir string) *listing {
-	l := &listing{done: make(chan struct{})}
-	wg.Go(func() {
-		defer close(l.done)
-		l.infos, l.err = t.List(ctx, dir)
-		slices.SortFunc(l.infos, func(a, b uftp.Info) int { return cmp.Compare(a.Name, b.Name) })
-	})
+// listing is the list of a directory that is on its way, or has come.
+type listing struct {
+	dir   string
+	small bool // by its size
+	done  chan struct{}
+	infos []uftp.Info // sorted by name; once done is closed
+	err   error
+
+	// Guarded by the lister's mutex:
+	wanted  bool // somebody waits for it
+	begun   bool
+	counted int // entries
+}
+
+func newLister(ctx context.Context, t Tree) *lister {
+	l := &lister{t: t, known: make(map[string]*listing)}
+	l.ctx, l.cancel = context.WithCancel(ctx)
 	return l
 }
 
-// wait returns the entries, sorted by name.
-func (l *listing) wait() ([]uftp.Info, error) {
-	<-l.done
-	return l.infos, l.err
+// close ends listings that nobody has waited for.
+func (l *lister) close() {
+	l.cancel()
+	l.wg.Wait()
+}
+
+// begin has a directory listed next, and what is below it after that.
+func (l *lister) begin(dir string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.beginLocked(dir)
+}
+
+func (l *lister) beginLocked(dir string) *listing {
+	n := l.known[dir]
+	if n == nil {
+		n = &listing{dir: dir, done: make(chan struct{})}
+		l.known[dir] = n
+	} else if !n.begun {
+		l.queue = slices.DeleteFunc(l.queue, func(other *listing) bool { return other == n })
+	}
+	if n.wanted = true; !n.begun {
+		l.queue = slices.Insert(l.queue, 0, n)
+		l.workLocked()
+	}
+	return n
+}
+
+// take returns the entries of a directory, sorted by name.
+func (l *lister) take(dir string) ([]uftp.Info, error) {
+	l.mu.Lock()
+	n := l.beginLocked(dir)
+	l.mu.Unlock()
+	<-n.done
+	l.drop(n.dir, false)
+	return n.infos, n.err
+}
+
+// drop forgets a directory, and what is below it if nobody will go there.
+func (l *lister) drop(dir string, below bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	gone := func(n *listing) bool { return n.dir == dir || below && strings.HasPrefix(n.dir, dir+"/") }
+	if n := l.known[dir]; n != nil && !below {
+		l.forgetLocked(n)
+	} else if below {
+		for _, n := range l.known {
+			if gone(n) {
+				l.forgetLocked(n)
+			}
+		}
+		l.queue = slices.DeleteFunc(l.queue, gone)
+	}
+	l.workLocked()
+}
+
+func (l *lister) forgetLocked(n *listing) {
+	delete(l.known, n.dir)
+	if n.begun {
+		l.begun--
+		l.entries -= n.counted
+	}
+}
+
+// workLocked sees that somebody lists what may be listed.
+func (l *lister) workLocked() {
+	for l.workers < listWorkers && len(l.queue) > l.workers && l.mayLocked() {
+		l.workers++
+		l.wg.Go(func() {
+			for batch := l.next(); len(batch) > 0; batch = l.next() {
+				l.list(batch)
+			}
+		})
+	}
+}
+
+// mayLocked reports whether the next directory of the queue may be listed now.
+func (l *lister) mayLocked() bool {
+	return l.queue[0].wanted || l.begun <= maxUntaken-listTogether && l.entries < maxEntries
+}
+
+// next returns what is to be listed together, and counts the caller out if that is
+// nothing.
+func (l *lister) next() (batch []*listing) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) > 0 && l.mayLocked() {
+		n := 1
+		for n < min(len(l.queue), listTogether) && l.queue[0].small && l.queue[n].small {
+			n++
+		}
+		batch = slices.Clone(l.queue[:n])
+		l.queue = slices.Delete(l.queue, 0, n)
+	}
+	for _, n := range batch {
+		n.begun = true
+		l.begun++
+	}
+	if len(batch) == 0 {
+		l.workers--
+	}
+	return batch
+}
+
+// list lists directories, and queues those in them.
+func (l *lister) list(batch []*listing) {
+	l.listAll(batch)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range batch {
+		slices.SortFunc(n.infos, func(a, b uftp.Info) int { return cmp.Compare(a.Name, b.Name) })
+		close(n.done)
+		if l.known[n.dir] != n {
+			continue // dropped
+		}
+		n.counted = len(n.infos)
+		l.entries += n.counted
+		var below []*listing
+		for _, info := range n.infos {
+			dir := path.Join(n.dir, info.Name)
+			if info.IsDir() && !isPart(info.Name) && l.known[dir] == nil {
+				below = append(below, &listing{dir: dir, small: info.Size <= smallDir, done: make(chan struct{})})
+				l.known[dir] = below[len(below)-1]
+			}
+		}
+		l.enqueueLocked(below)
+	}
+	l.workLocked()
+}
+
+// enqueueLocked queues the directories of one, which follow one another.
+func (l *lister) enqueueLocked(some []*listing) {
+	if len(some) == 0 {
+		return
+	}
+	at, _ := slices.BinarySearchFunc(l.queue, some[0], func(a, b *listing) int {
+		return cmp.Compare(strings.ReplaceAll(a.dir, "/", "\x00"), strings.ReplaceAll(b.dir, "/", "\x00"))
+	})
+	l.queue = slices.Insert(l.queue, at, some...)
+}
+
+// listAll asks the tree.
+func (l *lister) listAll(batch []*listing) {
+	if len(batch) > 1 {
+		dirs := make([]string, len(batch))
+		for i, n := range batch {
+			dirs[i] = n.dir
+		}
+		listings, err := l.t.ListSome(l.ctx, dirs)
+		if err == nil || fatal(l.ctx, err) {
+			for i, n := range batch {
+				if n.err = err; err == nil {
+					n.infos, n.err = listings[i].Entries, listings[i].Err
+				}
+			}
+			return
+		}
+	}
+	for _, n := range batch {
+		n.infos, n.err = l.t.List(l.ctx, n.dir)
+	}
 }

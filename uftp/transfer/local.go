@@ -102,6 +102,15 @@ func leadsUp(link string) bool {
 	return err != nil || rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
+// ListSome implements [Tree].
+func (l Local) ListSome(ctx context.Context, dirs []string) ([]uftp.Listing, error) {
+	listings := make([]uftp.Listing, len(dirs))
+	for i, dir := range dirs {
+		listings[i].Entries, listings[i].Err = l.List(ctx, dir)
+	}
+	return listings, nil
+}
+
 // Open implements [Tree].
 func (l Local) Open(_ context.Context, name string, info uftp.Info) (Source, error) {
 	if !info.Mode.IsRegular() {
@@ -114,32 +123,52 @@ func (l Local) Open(_ context.Context, name string, info uftp.Info) (Source, err
 	return localSource{f, info}, nil
 }
 
-// Mkdir implements [Tree].
-func (l Local) Mkdir(_ context.Context, name string) error { return os.Mkdir(l.Path(name), 0o777) } //nolint:gosec // the umask decides
+// MkdirSome implements [Tree].
+func (l Local) MkdirSome(_ context.Context, names []string) []error {
+	errs := make([]error, len(names))
+	for i, name := range names {
+		errs[i] = os.Mkdir(l.Path(name), 0o777) //nolint:gosec // the umask decides
+	}
+	return errs
+}
 
-// Remove implements [Tree].
-func (l Local) Remove(_ context.Context, name string) error {
-	fi, err := os.Lstat(l.Path(name))
-	switch {
+// RemoveSome implements [Tree].
+func (l Local) RemoveSome(ctx context.Context, what []uftp.Removal) []error {
+	errs := make([]error, len(what))
+	for i, x := range what {
+		if errs[i] = ctx.Err(); errs[i] == nil {
+			errs[i] = l.remove(x)
+		}
+	}
+	return errs
+}
+
+func (l Local) remove(x uftp.Removal) error {
+	fi, err := os.Lstat(l.Path(x.Path))
+	switch { // os.Remove would remove either
 	case err != nil:
 		return err
-	case fi.IsDir():
-		return syscall.EISDIR // os.Remove would remove an empty one
+	case x.Dir && !fi.IsDir():
+		return syscall.ENOTDIR
+	case !x.Dir && fi.IsDir():
+		return syscall.EISDIR
 	}
-	return os.Remove(l.Path(name))
+	return os.Remove(l.Path(x.Path))
 }
 
-// Rmdir implements [Tree].
-func (l Local) Rmdir(_ context.Context, name string) error { return os.Remove(l.Path(name)) }
-
-// Chmod implements [Tree].
-func (l Local) Chmod(_ context.Context, name string, mode fs.FileMode) error {
-	return os.Chmod(l.Path(name), mode.Perm())
-}
-
-// Chtimes implements [Tree].
-func (l Local) Chtimes(_ context.Context, name string, mtime time.Time) error {
-	return os.Chtimes(l.Path(name), time.Time{}, mtime)
+// SetAttrSome implements [Tree].
+func (l Local) SetAttrSome(_ context.Context, names []string, attrs []uftp.Attr) []error {
+	errs := make([]error, len(names))
+	for i, name := range names {
+		a := attrs[i]
+		if a.SetMode {
+			errs[i] = os.Chmod(l.Path(name), a.Mode.Perm())
+		}
+		if errs[i] == nil && !a.ModTime.IsZero() {
+			errs[i] = os.Chtimes(l.Path(name), time.Time{}, a.ModTime)
+		}
+	}
+	return errs
 }
 
 // Hash implements [Tree].

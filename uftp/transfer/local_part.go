@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
 // Create implements [Tree]. It fails while another process works on the part.
@@ -112,11 +114,11 @@ func (p *localPart) Hash(ctx context.Context, algo string) (string, error) {
 }
 
 // Commit implements [Part].
-func (p *localPart) Commit(_ context.Context, size int64, a Attributes) error {
+func (p *localPart) Commit(_ context.Context, size int64, a uftp.Attr) error {
 	return unwritten(p.target, p.commit(size, a))
 }
 
-func (p *localPart) commit(size int64, a Attributes) error {
+func (p *localPart) commit(size int64, a uftp.Attr) error {
 	if err := p.flush(); err != nil {
 		return err
 	}

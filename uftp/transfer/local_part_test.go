@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/csi-uftp/csi-uftp/uftp"
 	"github.com/csi-uftp/csi-uftp/uftp/transfer"
 )
 
@@ -22,7 +23,7 @@ func TestPartsOfOneFile(t *testing.T) {
 		}
 		err = part.WriteAt(t.Context(), []byte("whole"), 0)
 		if err == nil && commit {
-			err = part.Commit(t.Context(), 5, transfer.Attributes{})
+			err = part.Commit(t.Context(), 5, uftp.Attr{})
 		}
 		if err == nil && commit {
 			var data []byte

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"time"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
@@ -16,16 +15,17 @@ import (
 type Client interface {
 	Stat(ctx context.Context, path string) (uftp.Info, error)
 	List(ctx context.Context, dir string) ([]uftp.Info, error)
+	ListSome(ctx context.Context, dirs []string) ([]uftp.Listing, error)
 	Fetch(ctx context.Context, r uftp.Read) (int, uftp.Info, error)
 	WriteAt(ctx context.Context, path string, p []byte, off int64) (int, error)
 	WriteFrom(ctx context.Context, path string, spans []uftp.WriteSpan, fill func(p []byte, off int64) error) (uftp.Info, error)
 	Create(ctx context.Context, path string) (uftp.Info, error)
-	Mkdir(ctx context.Context, path string) error
+	MkdirSome(ctx context.Context, paths []string) []error
 	Remove(ctx context.Context, path string) error
-	Rmdir(ctx context.Context, path string) error
+	RemoveSome(ctx context.Context, what []uftp.Removal) []error
 	Rename(ctx context.Context, from, to string) error
-	Chmod(ctx context.Context, path string, mode fs.FileMode) error
-	Chtimes(ctx context.Context, path string, mtime time.Time) error
+	SetAttr(ctx context.Context, path string, a uftp.Attr) (uftp.Info, error)
+	SetAttrSome(ctx context.Context, paths []string, attrs []uftp.Attr) []error
 	Hash(ctx context.Context, path, algo string, off, n int64) (string, error)
 }
 
@@ -57,6 +57,11 @@ func (r Remote) List(ctx context.Context, dir string) ([]uftp.Info, error) {
 	return r.Client.List(ctx, dir)
 }
 
+// ListSome implements [Tree].
+func (r Remote) ListSome(ctx context.Context, dirs []string) ([]uftp.Listing, error) {
+	return r.Client.ListSome(ctx, dirs)
+}
+
 // Open implements [Tree]. It uses no network.
 func (r Remote) Open(_ context.Context, name string, info uftp.Info) (Source, error) {
 	if !info.Mode.IsRegular() {
@@ -65,23 +70,19 @@ func (r Remote) Open(_ context.Context, name string, info uftp.Info) (Source, er
 	return remoteSource{r.Client, name, info}, nil
 }
 
-// Mkdir implements [Tree].
-func (r Remote) Mkdir(ctx context.Context, name string) error { return r.Client.Mkdir(ctx, name) }
-
-// Remove implements [Tree].
-func (r Remote) Remove(ctx context.Context, name string) error { return r.Client.Remove(ctx, name) }
-
-// Rmdir implements [Tree].
-func (r Remote) Rmdir(ctx context.Context, name string) error { return r.Client.Rmdir(ctx, name) }
-
-// Chmod implements [Tree].
-func (r Remote) Chmod(ctx context.Context, name string, mode fs.FileMode) error {
-	return r.Client.Chmod(ctx, name, mode)
+// MkdirSome implements [Tree].
+func (r Remote) MkdirSome(ctx context.Context, names []string) []error {
+	return r.Client.MkdirSome(ctx, names)
 }
 
-// Chtimes implements [Tree].
-func (r Remote) Chtimes(ctx context.Context, name string, mtime time.Time) error {
-	return r.Client.Chtimes(ctx, name, mtime)
+// RemoveSome implements [Tree].
+func (r Remote) RemoveSome(ctx context.Context, what []uftp.Removal) []error {
+	return r.Client.RemoveSome(ctx, what)
+}
+
+// SetAttrSome implements [Tree].
+func (r Remote) SetAttrSome(ctx context.Context, names []string, attrs []uftp.Attr) []error {
+	return r.Client.SetAttrSome(ctx, names, attrs)
 }
 
 // Hash implements [Tree]: the server computes it.

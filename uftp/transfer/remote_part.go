@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"sync/atomic"
 	"time"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
 // cleanupTime is how long tidying up may take after an interruption.
@@ -56,20 +58,14 @@ func (p *remotePart) Hash(ctx context.Context, algo string) (string, error) {
 }
 
 // Commit implements [Part].
-func (p *remotePart) Commit(ctx context.Context, size int64, a Attributes) error {
+func (p *remotePart) Commit(ctx context.Context, size int64, a uftp.Attr) error {
 	mode, err := p.check(ctx, size)
 	if err != nil {
 		return err
 	}
-	if a.SetMode && mode != a.Mode.Perm() {
-		if err := p.c.Chmod(ctx, p.path, a.Mode.Perm()); err != nil {
-			return err
-		}
-	}
-	if !a.ModTime.IsZero() {
-		if err := p.c.Chtimes(ctx, p.path, a.ModTime); err != nil {
-			return err
-		}
+	a.SetMode = a.SetMode && mode != a.Mode.Perm()
+	if err := set(ctx, p.c, p.path, a); err != nil {
+		return err
 	}
 	if err := p.c.Rename(ctx, p.path, p.target); err != nil {
 		return err

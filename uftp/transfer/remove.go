@@ -1,57 +1,151 @@
 package transfer
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"path"
-	"slices"
 	"syscall"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
-// remove deletes a file, or a directory with all that is in it. Where something
-// cannot be deleted, the directories above it stay too, without further words.
+// removeBatch is how many removals go out together.
+const removeBatch = 256
+
+// remover deletes things of a tree, in the order in which it is told, many at a time.
+// Where something cannot be deleted, the directories above it stay too, without
+// further words.
 //
 // A link to a directory looks like one, and must not be entered: so everything is
-// first removed as a file, and only what turns out to be a directory is one. A dry
-// run cannot tell.
-func (r *runner) remove(ctx context.Context, name string, info uftp.Info) bool {
-	item := Item{Action: Delete, To: r.To.Path(name), Info: info}
-	if !info.IsDir() {
-		return r.removeOne(ctx, item, name, r.To.Remove)
-	}
-	if !r.DryRun {
-		if err := r.To.Remove(ctx, name); !errors.Is(err, syscall.EISDIR) {
-			return r.removeOne(ctx, item, name, func(context.Context, string) error { return err })
-		}
-	}
-	infos, err := r.To.List(ctx, name)
-	if err != nil {
-		r.done(ctx, item, bare(err))
-		return false
-	}
-	slices.SortFunc(infos, func(a, b uftp.Info) int { return cmp.Compare(a.Name, b.Name) })
-	empty := true
-	for _, info := range infos {
-		if ctx.Err() != nil {
-			return false
-		}
-		empty = r.remove(ctx, path.Join(name, info.Name), info) && empty
-	}
-	return empty && r.removeOne(ctx, item, name, r.To.Rmdir)
+// first removed as a file, and only what turns out to be a directory is one. A dry run
+// cannot tell.
+type remover struct {
+	r     *runner
+	dirs  *lister
+	batch []*removal
 }
 
-func (r *runner) removeOne(ctx context.Context, item Item, name string, remove func(context.Context, string) error) bool {
-	r.Observer.Found(item)
-	var err error
-	if !r.DryRun {
-		err = remove(ctx, name)
-	}
-	r.done(ctx, item, bare(err))
-	return err == nil
+// removal is something to be deleted.
+type removal struct {
+	uftp.Removal
+	item Item
+	up   *removal // the directory that it is in, if that is to be deleted too
+	left bool     // it is still there, or something in it
+	err  error
 }
+
+func (r *runner) newRemover(ctx context.Context) *remover {
+	return &remover{r: r, dirs: newLister(ctx, r.To)}
+}
+
+// remove deletes a file, or a directory with all that is in it, and reports whether it
+// is gone.
+func (r *runner) remove(ctx context.Context, name string, info uftp.Info) bool {
+	d := r.newRemover(ctx)
+	defer d.dirs.close()
+	x := d.of(name, info, nil)
+	d.removeAll(ctx, []*removal{x})
+	d.flush(ctx)
+	return !x.left
+}
+
+func (d *remover) of(name string, info uftp.Info, up *removal) *removal {
+	return &removal{uftp.Removal{Path: name}, Item{Action: Delete, To: d.r.To.Path(name), Info: info}, up, false, nil}
+}
+
+// removeAll deletes things that are in one directory, or in none that is to be
+// deleted.
+func (d *remover) removeAll(ctx context.Context, all []*removal) {
+	dirs := false
+	for _, x := range all {
+		if !x.item.Info.IsDir() || !d.r.DryRun {
+			d.add(ctx, x)
+		}
+		dirs = dirs || x.item.Info.IsDir()
+	}
+	if !dirs {
+		return
+	}
+	d.flush(ctx) // which of them are links?
+	for _, x := range all {
+		switch {
+		case ctx.Err() != nil:
+			return
+		case d.r.DryRun && x.item.Info.IsDir(), errors.Is(x.err, syscall.EISDIR):
+			d.removeDir(ctx, x)
+		case x.item.Info.IsDir():
+			d.dirs.drop(x.Path, true)
+		}
+	}
+}
+
+func (d *remover) removeDir(ctx context.Context, x *removal) {
+	x.Dir, x.left, x.err = true, false, nil
+	infos, err := d.dirs.take(x.Path)
+	if err != nil {
+		d.r.Observer.Found(x.item)
+		d.fail(ctx, x, err)
+		return
+	}
+	all := make([]*removal, len(infos))
+	for i, info := range infos {
+		all[i] = d.of(path.Join(x.Path, info.Name), info, x)
+	}
+	d.removeAll(ctx, all)
+	if !x.left {
+		d.add(ctx, x)
+	}
+}
+
+// add deletes something when there is more.
+func (d *remover) add(ctx context.Context, x *removal) {
+	if d.batch = append(d.batch, x); len(d.batch) >= removeBatch {
+		d.flush(ctx)
+	}
+}
+
+// flush deletes what was added.
+func (d *remover) flush(ctx context.Context) {
+	batch := d.batch
+	d.batch = nil
+	if len(batch) == 0 || ctx.Err() != nil {
+		return
+	}
+	what := make([]uftp.Removal, len(batch))
+	for i, x := range batch {
+		what[i] = x.Removal
+	}
+	errs := make([]error, len(batch))
+	if !d.r.DryRun {
+		errs = d.r.To.RemoveSome(ctx, what)
+	}
+	for i, x := range batch {
+		switch x.err = errs[i]; {
+		case x.Dir && x.left: // what is in it was said
+		case !x.Dir && errors.Is(x.err, syscall.EISDIR): // later
+		case x.err != nil:
+			d.r.Observer.Found(x.item)
+			d.fail(ctx, x, x.err)
+		default:
+			d.r.Observer.Found(x.item)
+			d.r.done(ctx, x.item, nil)
+		}
+	}
+}
+
+// fail notes that something is still there, and so what it is in.
+func (d *remover) fail(ctx context.Context, x *removal, err error) {
+	d.r.done(ctx, x.item, bare(err))
+	for ; x != nil; x = x.up {
+		x.left = true
+	}
+}
+
+// manyStats is how many questions are asked at a time; a client puts many in a packet.
+const manyStats = 64
 
 // Remove deletes the names of job.Pairs' To from job.To; directories, with all
 // that is in them, if the job is Recursive. Links are deleted, not what they lead
@@ -65,21 +159,36 @@ func Remove(ctx context.Context, job Job) (Summary, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := newRunner(job, cancel)
-	for _, p := range job.Pairs {
-		if ctx.Err() != nil {
-			break
-		}
-		item := Item{Action: Delete, To: r.To.Path(p.To)}
-		info, err := r.To.Stat(ctx, p.To)
-		if err == nil && info.IsDir() && !job.Recursive {
-			err = errIsDir
-		}
-		if err != nil {
-			r.done(ctx, item, bare(err))
+	r := newRunner(ctx, job, cancel)
+	defer r.close()
+	infos, errs := make([]uftp.Info, len(job.Pairs)), make([]error, len(job.Pairs))
+	var asking errgroup.Group
+	asking.SetLimit(manyStats)
+	for i, p := range job.Pairs {
+		asking.Go(func() error {
+			infos[i], errs[i] = r.To.Stat(ctx, p.To)
+			return nil
+		})
+	}
+	_ = asking.Wait()
+	d := r.newRemover(ctx)
+	defer d.dirs.close()
+	var all []*removal
+	for i, p := range job.Pairs {
+		if job.Force && errors.Is(errs[i], fs.ErrNotExist) {
 			continue
 		}
-		r.remove(ctx, p.To, info)
+		x := d.of(p.To, infos[i], nil)
+		if errs[i] == nil && infos[i].IsDir() && !job.Recursive {
+			errs[i] = errIsDir
+		}
+		if errs[i] != nil {
+			r.done(ctx, x.item, bare(errs[i]))
+			continue
+		}
+		all = append(all, x)
 	}
+	d.removeAll(ctx, all)
+	d.flush(ctx)
 	return r.summary(), r.result(ctx)
 }

@@ -1,8 +1,11 @@
 package transfer_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -71,4 +74,36 @@ func TestDeleteLinks(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestRemoveLeaves: what cannot be deleted stays, with the directories that it is in,
+// of which nobody needs to hear, and the rest goes.
+func TestRemoveLeaves(t *testing.T) {
+	s := uftptest.Start(t, uftptest.Config{})
+	for _, name := range []string{"t/a/1", "t/a/2", "t/b/1", "t/b/2", "t/c"} {
+		s.WriteFile(t, name, nil)
+	}
+	s.Faults().Inject(1, uftptest.Fault{Verb: "DELE", Skip: 4, Errno: syscall.EACCES}) // after t, t/a, t/b and t/c
+	rec := newRecorder()
+	sum, err := transfer.Remove(t.Context(), transfer.Job{
+		To: transfer.Remote{Client: open(t, s)}, Recursive: true, Observer: rec,
+		Pairs: []transfer.Pair{{To: "t"}, {To: "absent"}},
+	})
+	if !errors.Is(err, transfer.ErrIncomplete) || sum.Deleted != 5 || sum.Failed != 2 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+	if len(rec.failed) != 2 || !errors.Is(rec.failed["t/a/1"], fs.ErrPermission) || !errors.Is(rec.failed["absent"], fs.ErrNotExist) {
+		t.Errorf("failed: %v", rec.failed)
+	}
+	left := readTree(t, s.Dir())
+	if _, ok := left["t/a/1"]; !ok || len(left) != 3 {
+		t.Errorf("left: %v", left)
+	}
+	sum, err = transfer.Remove(t.Context(), transfer.Job{
+		To: transfer.Remote{Client: open(t, s)}, Recursive: true, Force: true,
+		Pairs: []transfer.Pair{{To: "absent"}, {To: "t"}},
+	})
+	if check(t, err); sum.Deleted != 3 || sum.Failed != 0 {
+		t.Errorf("the rest: %+v", sum)
+	}
 }

@@ -41,39 +41,34 @@ type runner struct {
 	slots   *semaphore.Weighted
 	spare   *semaphore.Weighted // for further pieces of files whose copying has a slot
 	buffers sync.Pool
-	queue   chan func() // files that wait for a slot
-	listers sync.WaitGroup
+	queue   chan func()   // files that wait for a slot
 	limit   *rate.Limiter // nil is none
 	cancel  context.CancelCauseFunc
 
 	puts putter // nil if files are uploaded one by one
 
 	// Of the goroutine that walks:
-	batch   batch
-	dirs    []made
-	deletes []doomed
+	from, to *lister
+	batch    batch
+	dirs     []named // whose attributes are set when their files are there
+	deletes  []named
 
 	mu    sync.Mutex
 	sum   Summary
 	first error
 }
 
-// made is a directory whose attributes are set when its files are there.
-type made struct {
+// named is something in the target, with its info or that of its source.
+type named struct {
 	name string
 	info uftp.Info
 }
 
-// doomed is something to delete.
-type doomed struct {
-	name string
-	info uftp.Info
-}
-
-func newRunner(job Job, cancel context.CancelCauseFunc) *runner {
+func newRunner(ctx context.Context, job Job, cancel context.CancelCauseFunc) *runner {
 	r := &runner{
 		Job: job, cancel: cancel, slots: semaphore.NewWeighted(int64(job.Parallel)), queue: make(chan func(), lookAhead),
 		step: min(maxStep, max(minStep, moveMemory/int64(job.Parallel)&^(minStep-1))),
+		from: newLister(ctx, job.From), to: newLister(ctx, job.To),
 	}
 	spare := int64(0)
 	if _, remote := job.To.(Remote); remote {
@@ -93,6 +88,12 @@ func newRunner(job Job, cancel context.CancelCauseFunc) *runner {
 		return &b
 	}
 	return r
+}
+
+// close waits for the end of what nobody has waited for.
+func (r *runner) close() {
+	r.from.close()
+	r.to.close()
 }
 
 // uploadAhead is how many bytes of a file to upload may be on their way.

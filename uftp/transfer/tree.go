@@ -2,8 +2,6 @@ package transfer
 
 import (
 	"context"
-	"io/fs"
-	"time"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
@@ -16,6 +14,8 @@ type Tree interface {
 	Stat(ctx context.Context, name string) (uftp.Info, error)
 	// List returns the entries of a directory, in no order.
 	List(ctx context.Context, dir string) ([]uftp.Info, error)
+	// ListSome is List for several directories, [uftp.MaxListSome] at most.
+	ListSome(ctx context.Context, dirs []string) ([]uftp.Listing, error)
 	// Open opens the version of a file that info describes, for reading.
 	Open(ctx context.Context, name string, info uftp.Info) (Source, error)
 	// Create opens the part of a file that is to be called name: the data under
@@ -24,17 +24,15 @@ type Tree interface {
 	Create(ctx context.Context, name, part string, resume bool) (Part, error)
 	// Update opens a file itself, made if need be, for writing in place.
 	Update(ctx context.Context, name string) (Part, error)
-	// Mkdir makes a directory whose parent exists.
-	Mkdir(ctx context.Context, name string) error
-	// Remove removes a file, or a link, whatever it leads to. A directory is
-	// [syscall.EISDIR].
-	Remove(ctx context.Context, name string) error
-	// Rmdir removes an empty directory.
-	Rmdir(ctx context.Context, name string) error
-	// Chmod sets permission bits.
-	Chmod(ctx context.Context, name string, mode fs.FileMode) error
-	// Chtimes sets the time of modification, exact to the second.
-	Chtimes(ctx context.Context, name string, mtime time.Time) error
+	// MkdirSome makes directories, whose parents exist, in their order, and returns an
+	// error, or nil, for each.
+	MkdirSome(ctx context.Context, names []string) []error
+	// RemoveSome removes files, or links, whatever they lead to, and empty directories,
+	// in their order, and returns an error, or nil, for each. A directory that is to be
+	// removed as a file is [syscall.EISDIR].
+	RemoveSome(ctx context.Context, what []uftp.Removal) []error
+	// SetAttrSome sets attributes, and returns an error, or nil, for each.
+	SetAttrSome(ctx context.Context, names []string, attrs []uftp.Attr) []error
 	// Hash returns the hash of a file's content in lower-case hex; see
 	// [uftp.Client.Hash] for algorithms.
 	Hash(ctx context.Context, name, algo string) (string, error)
@@ -67,15 +65,8 @@ type Part interface {
 	Hash(ctx context.Context, algo string) (string, error)
 	// Commit checks that the part has size bytes, sets its attributes, and gives
 	// it the file's name, replacing what had it.
-	Commit(ctx context.Context, size int64, a Attributes) error
+	Commit(ctx context.Context, size int64, a uftp.Attr) error
 	// Close ends the work on a part. Unless it was committed, it is removed, or
 	// kept for the next attempt.
 	Close(ctx context.Context, keep bool) error
-}
-
-// Attributes are what a file gets beside its content.
-type Attributes struct {
-	Mode    fs.FileMode // permission bits, if SetMode
-	SetMode bool
-	ModTime time.Time // not set if zero
 }

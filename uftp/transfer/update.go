@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
 // Update implements [Tree].
@@ -28,7 +30,7 @@ func (u localUpdate) WriteAt(_ context.Context, p []byte, off int64) error {
 
 func (u localUpdate) Hash(context.Context, string) (string, error) { return "", errors.ErrUnsupported }
 
-func (u localUpdate) Commit(_ context.Context, _ int64, a Attributes) error {
+func (u localUpdate) Commit(_ context.Context, _ int64, a uftp.Attr) error {
 	if a.SetMode {
 		if err := u.f.Chmod(a.Mode.Perm()); err != nil {
 			return err
@@ -62,14 +64,16 @@ func (u remoteUpdate) WriteAt(ctx context.Context, p []byte, off int64) error {
 
 func (u remoteUpdate) Hash(context.Context, string) (string, error) { return "", errors.ErrUnsupported }
 
-func (u remoteUpdate) Commit(ctx context.Context, _ int64, a Attributes) error {
-	var err error
-	if a.SetMode {
-		err = u.c.Chmod(ctx, u.name, a.Mode.Perm())
+func (u remoteUpdate) Commit(ctx context.Context, _ int64, a uftp.Attr) error {
+	return set(ctx, u.c, u.name, a)
+}
+
+// set sets attributes, if there are any.
+func set(ctx context.Context, c Client, name string, a uftp.Attr) error {
+	if !a.SetMode && a.ModTime.IsZero() {
+		return nil
 	}
-	if err == nil && !a.ModTime.IsZero() {
-		err = u.c.Chtimes(ctx, u.name, a.ModTime)
-	}
+	_, err := c.SetAttr(ctx, name, a)
 	return err
 }
 

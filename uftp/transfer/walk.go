@@ -33,8 +33,13 @@ func (r *runner) pair(ctx context.Context, p Pair) {
 		r.done(ctx, item, err)
 		return
 	}
-	look := r.look(ctx, p, info, existing)
-	r.entry(ctx, p, info, existing, look)
+	if info.IsDir() && r.Recursive {
+		r.from.begin(p.From)
+		if existing != nil && existing.IsDir() {
+			r.to.begin(p.To)
+		}
+	}
+	r.entry(ctx, p, info, existing)
 }
 
 // expecter is a [Client] that likes to know that it will be busy. See
@@ -59,26 +64,8 @@ func (r *runner) expect(info uftp.Info) {
 	}
 }
 
-// look begins to list a directory that will be copied, and the one that it will
-// be copied to. It returns nil if that is not needed.
-func (r *runner) look(ctx context.Context, p Pair, info uftp.Info, existing *uftp.Info) *lookup {
-	if !info.IsDir() || !r.Recursive {
-		return nil
-	}
-	l := &lookup{from: list(ctx, &r.listers, r.From, p.From)}
-	if existing != nil && existing.IsDir() {
-		l.to = list(ctx, &r.listers, r.To, p.To)
-	}
-	return l
-}
-
-// lookup is what is in a directory and in its target.
-type lookup struct {
-	from, to *listing // to is nil if there is no target yet
-}
-
 // entry copies a file or directory; existing is what has the target's name.
-func (r *runner) entry(ctx context.Context, p Pair, info uftp.Info, existing *uftp.Info, look *lookup) {
+func (r *runner) entry(ctx context.Context, p Pair, info uftp.Info, existing *uftp.Info) {
 	item := Item{From: r.From.Path(p.From), To: r.To.Path(p.To), Info: info}
 	switch {
 	case info.Mode.IsRegular():
@@ -86,7 +73,7 @@ func (r *runner) entry(ctx context.Context, p Pair, info uftp.Info, existing *uf
 	case info.IsDir() && !r.Recursive:
 		r.done(ctx, item, errIsDir)
 	case info.IsDir():
-		r.dir(ctx, p, item, existing, look)
+		r.dir(ctx, p, item, existing, nil)
 	case info.Mode&fs.ModeSymlink != 0:
 		r.done(ctx, item, fmt.Errorf("%w: a symbolic link that leads nowhere, or to a directory it is in", errors.ErrUnsupported))
 	default:
@@ -94,21 +81,22 @@ func (r *runner) entry(ctx context.Context, p Pair, info uftp.Info, existing *uf
 	}
 }
 
-// dir copies a directory: its files, and then the directories in it.
-func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info, look *lookup) {
+// dir copies a directory: its files, and then the directories in it. made, if not nil,
+// is how making the target went.
+func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info, made *error) {
 	item.Action = MakeDir
-	sources, err := look.from.wait()
+	sources, err := r.from.take(p.From)
 	if err != nil {
 		r.done(ctx, item, bare(err))
 		return
 	}
-	targets, err := r.enter(ctx, p.To, item, existing, look.to)
+	targets, err := r.enter(ctx, p.To, item, existing, made)
 	if err != nil {
 		r.done(ctx, item, err)
 		return
 	}
 	if r.Times || r.Modes {
-		r.dirs = append(r.dirs, made{p.To, item.Info})
+		r.dirs = append(r.dirs, named{p.To, item.Info})
 	}
 	var dirs []uftp.Info
 	parts := make(map[string]bool) // of this version
@@ -122,17 +110,17 @@ func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info
 		default:
 			file := Pair{path.Join(p.From, info.Name), path.Join(p.To, info.Name)}
 			parts[r.partName(file, info)] = true
-			r.entry(ctx, file, info, r.makeWay(ctx, file.To, info, targets[info.Name]), nil)
+			r.entry(ctx, file, info, r.makeWay(ctx, file.To, info, targets[info.Name]))
 			delete(targets, info.Name)
 		}
 	}
 	r.subdirs(ctx, p, dirs, targets)
-	if !r.Delete {
-		return
-	}
 	for name, info := range targets {
-		if !parts[name] {
-			r.deletes = append(r.deletes, doomed{path.Join(p.To, name), *info})
+		if info.IsDir() {
+			r.to.drop(path.Join(p.To, name), true) // it has no source
+		}
+		if r.Delete && !parts[name] {
+			r.deletes = append(r.deletes, named{path.Join(p.To, name), *info})
 		}
 	}
 }
@@ -141,46 +129,72 @@ func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info
 // has the name of a directory, if things are deleted at all. It returns what is there.
 func (r *runner) makeWay(ctx context.Context, to string, info uftp.Info, existing *uftp.Info) *uftp.Info {
 	copied := info.IsDir() || info.Mode.IsRegular()
-	if !r.Delete || existing == nil || !copied || info.IsDir() == existing.IsDir() || !r.remove(ctx, to, *existing) {
+	if !r.Delete || existing == nil || !copied || info.IsDir() == existing.IsDir() {
+		return existing
+	}
+	r.to.drop(to, true)
+	if !r.remove(ctx, to, *existing) {
 		return existing
 	}
 	return nil
 }
 
-// subdirs copies the directories of a directory, and removes them from targets.
+// subdir is a directory to be copied.
+type subdir struct {
+	pair     Pair
+	info     uftp.Info
+	existing *uftp.Info
+	made     *error // how making the target went, nil if that was not tried
+}
+
+// subdirs copies the directories of a directory, and removes them from targets. Those
+// that are not there are made together.
 func (r *runner) subdirs(ctx context.Context, p Pair, dirs []uftp.Info, targets map[string]*uftp.Info) {
-	var looks []*lookup
+	subs := make([]subdir, len(dirs))
+	var missing []*subdir
+	var names []string
 	for i, info := range dirs {
-		for k := i + len(looks); k < len(dirs) && len(looks) < ahead; k++ {
-			d := dirs[k]
-			looks = append(looks, r.look(ctx, Pair{path.Join(p.From, d.Name), path.Join(p.To, d.Name)}, d, targets[d.Name]))
+		d := Pair{path.Join(p.From, info.Name), path.Join(p.To, info.Name)}
+		subs[i] = subdir{d, info, r.makeWay(ctx, d.To, info, targets[info.Name]), nil}
+		delete(targets, info.Name)
+		if subs[i].existing == nil {
+			missing, names = append(missing, &subs[i]), append(names, d.To)
 		}
+	}
+	if !r.DryRun && ctx.Err() == nil {
+		for i, err := range r.To.MkdirSome(ctx, names) {
+			missing[i].made = &err
+		}
+	}
+	for _, d := range subs {
 		if ctx.Err() != nil {
 			return
 		}
-		dir := Pair{path.Join(p.From, info.Name), path.Join(p.To, info.Name)}
-		r.entry(ctx, dir, info, r.makeWay(ctx, dir.To, info, targets[info.Name]), looks[0])
-		looks = looks[1:]
-		delete(targets, info.Name)
+		item := Item{From: r.From.Path(d.pair.From), To: r.To.Path(d.pair.To), Info: d.info}
+		r.dir(ctx, d.pair, item, d.existing, d.made)
 	}
 }
 
 // enter makes the target directory unless it is there, and returns what is in it.
-func (r *runner) enter(ctx context.Context, to string, item Item, existing *uftp.Info, look *listing) (map[string]*uftp.Info, error) {
+func (r *runner) enter(ctx context.Context, to string, item Item, existing *uftp.Info, made *error) (map[string]*uftp.Info, error) {
 	switch {
 	case existing == nil:
 		r.Observer.Found(item)
-		if !r.DryRun {
-			if err := r.To.Mkdir(ctx, to); err != nil {
-				return nil, err
-			}
+		var err error
+		switch {
+		case made != nil:
+			err = *made
+		case !r.DryRun:
+			err = r.To.MkdirSome(ctx, []string{to})[0]
 		}
-		r.done(ctx, item, nil)
-		return nil, nil
+		if err == nil {
+			r.done(ctx, item, nil)
+		}
+		return nil, err
 	case !existing.IsDir():
 		return nil, fmt.Errorf("%s: %w", item.To, syscall.ENOTDIR)
 	}
-	infos, err := look.wait()
+	infos, err := r.to.take(to)
 	if err != nil {
 		return nil, bare(err)
 	}
@@ -194,33 +208,38 @@ func (r *runner) enter(ctx context.Context, to string, item Item, existing *uftp
 // tidy does what has to wait for all files: it deletes, and gives directories
 // their attributes, those in others first.
 func (r *runner) tidy(ctx context.Context) {
-	for _, d := range r.deletes {
-		if ctx.Err() != nil {
-			return
-		}
-		r.remove(ctx, d.name, d.info)
+	d := r.newRemover(ctx)
+	defer d.dirs.close()
+	all := make([]*removal, len(r.deletes))
+	for i, x := range r.deletes {
+		all[i] = d.of(x.name, x.info, nil)
 	}
-	if r.DryRun {
-		return
-	}
-	for _, d := range slices.Backward(r.dirs) {
-		if ctx.Err() != nil {
-			return
-		}
-		if err := r.finishDir(ctx, d); err != nil {
-			r.done(ctx, Item{Action: MakeDir, To: r.To.Path(d.name), Info: d.info}, bare(err))
-		}
+	d.removeAll(ctx, all)
+	d.flush(ctx)
+	if !r.DryRun {
+		r.finishDirs(ctx)
 	}
 }
 
-func (r *runner) finishDir(ctx context.Context, d made) error {
-	if r.Modes {
-		if err := r.To.Chmod(ctx, d.name, d.info.Mode.Perm()); err != nil {
-			return err
+// finishDirs gives directories the attributes of their sources.
+func (r *runner) finishDirs(ctx context.Context) {
+	slices.Reverse(r.dirs)
+	names, attrs := make([]string, len(r.dirs)), make([]uftp.Attr, len(r.dirs))
+	for i, d := range r.dirs {
+		names[i] = d.name
+		if r.Modes {
+			attrs[i].Mode, attrs[i].SetMode = d.info.Mode.Perm(), true
+		}
+		if r.Times {
+			attrs[i].ModTime = d.info.ModTime
 		}
 	}
-	if r.Times {
-		return r.To.Chtimes(ctx, d.name, d.info.ModTime)
+	if ctx.Err() != nil {
+		return
 	}
-	return nil
+	for i, err := range r.To.SetAttrSome(ctx, names, attrs) {
+		if d := r.dirs[i]; err != nil {
+			r.done(ctx, Item{Action: MakeDir, To: r.To.Path(d.name), Info: d.info}, bare(err))
+		}
+	}
 }

@@ -16,9 +16,9 @@ import (
 
 func TestWalk(t *testing.T) {
 	s := uftptest.Start(t, uftptest.Config{})
-	for i := range 30 {
-		s.WriteFile(t, fmt.Sprintf("d/%02d/sub/f", i), nil)
-		s.WriteFile(t, fmt.Sprintf("d/%02d.txt", i), nil)
+	for i := range 600 { // more than are listed ahead
+		s.WriteFile(t, fmt.Sprintf("d/%03d/sub/f", i), nil)
+		s.WriteFile(t, fmt.Sprintf("d/%03d.txt", i), nil)
 	}
 	s.WriteFile(t, "d/.uftp-part-x", nil)
 	for name, tree := range map[string]transfer.Tree{
@@ -29,7 +29,7 @@ func TestWalk(t *testing.T) {
 			check(t, transfer.Walk(t.Context(), tree, "d", func(name string, info uftp.Info, err error) error {
 				check(t, err)
 				got = append(got, name)
-				if name == "d/07" {
+				if name == "d/007" {
 					return fs.SkipDir
 				}
 				return nil
@@ -40,7 +40,7 @@ func TestWalk(t *testing.T) {
 					return err
 				}
 				want = append(want, name)
-				if name == "d/07" {
+				if name == "d/007" {
 					return fs.SkipDir
 				}
 				return err
@@ -54,6 +54,15 @@ func TestWalk(t *testing.T) {
 
 // badTree has a directory that cannot be listed.
 type badTree struct{ transfer.Tree }
+
+// ListSome asks for each.
+func (t badTree) ListSome(ctx context.Context, dirs []string) ([]uftp.Listing, error) {
+	listings := make([]uftp.Listing, len(dirs))
+	for i, dir := range dirs {
+		listings[i].Entries, listings[i].Err = t.List(ctx, dir)
+	}
+	return listings, nil
+}
 
 func (t badTree) List(ctx context.Context, dir string) ([]uftp.Info, error) {
 	if dir == "a" {

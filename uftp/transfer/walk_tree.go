@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"sync"
 
 	"github.com/csi-uftp/csi-uftp/uftp"
 )
@@ -18,54 +17,36 @@ type WalkFunc func(name string, info uftp.Info, err error) error
 // directory's entries by name, each directory before what is in it. Parts of
 // unfinished copies are left out.
 func Walk(ctx context.Context, t Tree, root string, f WalkFunc) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	w := &walker{t: t, f: f, wg: &wg}
-	return w.dir(ctx, root, uftp.Info{Name: path.Base(root), Mode: fs.ModeDir}, list(ctx, &wg, t, root))
+	w := &walker{f: f, dirs: newLister(ctx, t)}
+	defer w.dirs.close()
+	return w.dir(ctx, root, uftp.Info{Name: path.Base(root), Mode: fs.ModeDir})
 }
 
 type walker struct {
-	t  Tree
-	f  WalkFunc
-	wg *sync.WaitGroup
+	f    WalkFunc
+	dirs *lister
 }
 
-func (w *walker) dir(ctx context.Context, dir string, info uftp.Info, l *listing) error {
-	infos, err := l.wait()
+func (w *walker) dir(ctx context.Context, dir string, info uftp.Info) error {
+	infos, err := w.dirs.take(dir)
 	if err != nil {
 		if cerr := ctx.Err(); cerr != nil {
 			return cerr
 		}
 		return w.f(dir, info, bare(err))
 	}
-	var begun []*listing // of the next directories
-	next := 0
-	for i, info := range infos {
+	for _, info := range infos {
 		if isPart(info.Name) {
 			continue
 		}
 		name := path.Join(dir, info.Name)
-		if !info.IsDir() {
-			if err := w.f(name, info, nil); err != nil {
-				return err
-			}
-			continue
-		}
-		for next = max(next, i); next < len(infos) && len(begun) < ahead; next++ {
-			if infos[next].IsDir() && !isPart(infos[next].Name) {
-				begun = append(begun, list(ctx, w.wg, w.t, path.Join(dir, infos[next].Name)))
-			}
-		}
-		l := begun[0]
-		begun = begun[1:]
 		err := w.f(name, info, nil)
-		if errors.Is(err, fs.SkipDir) {
-			continue
-		}
-		if err == nil {
-			err = w.dir(ctx, name, info, l)
+		switch {
+		case err == nil && info.IsDir():
+			err = w.dir(ctx, name, info)
+		case info.IsDir() && errors.Is(err, fs.SkipDir):
+			w.dirs.drop(name, true)
+			err = nil
 		}
 		if err != nil {
 			return err
