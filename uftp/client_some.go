@@ -24,7 +24,7 @@ func (c *Client) RemoveSome(ctx context.Context, what []Removal) []error {
 		}
 		return []string{"DELE " + wirePath(b.paths[i])}
 	}
-	b.verdict = func(i int, r []reply) error {
+	b.verdict = func(_ *session, i int, r []reply) error {
 		err := r[0].want(2)
 		if b.unsure[i] && errors.Is(err, fs.ErrNotExist) {
 			return nil // the lost command did it
@@ -41,7 +41,7 @@ func (c *Client) MkdirSome(ctx context.Context, paths []string) []error {
 	b.commands = func(i int) []string {
 		return []string{"MKD " + wirePath(b.paths[i]), "STAT F " + wirePath(b.paths[i])}
 	}
-	b.verdict = func(i int, r []reply) error {
+	b.verdict = func(_ *session, i int, r []reply) error {
 		err := r[0].want(2)
 		if isRefusal(err) && b.unsure[i] {
 			if info, serr := infoOf(r[1]); serr == nil && info.IsDir() {
@@ -66,7 +66,7 @@ func (c *Client) SetAttrSome(ctx context.Context, paths []string, attrs []Attr) 
 		}
 		return append(factCommands(attrs[i].commands(c.zone.Load()), w), "STAT F "+w)
 	}
-	b.verdict = func(i int, r []reply) error {
+	b.verdict = func(_ *session, i int, r []reply) error {
 		if alone[i] {
 			return nil
 		}
@@ -86,6 +86,23 @@ func (c *Client) SetAttrSome(ctx context.Context, paths []string, attrs []Attr) 
 	return errs
 }
 
+// StatSome is [Client.Stat] for many: a round trip for up to 64 of them. It returns an
+// answer for each.
+func (c *Client) StatSome(ctx context.Context, paths []string) []Looked {
+	b := newSome(c, opStat, len(paths), func(i int) string { return paths[i] }, cleanPath)
+	b.asks = true
+	b.commands = func(i int) []string { return statCommands(b.paths[i]) }
+	looked := make([]Looked, len(paths))
+	b.verdict = func(s *session, i int, r []reply) (err error) {
+		looked[i].Info, err = c.learn(s, b.paths[i], r[0], r[1])
+		return err
+	}
+	for i, err := range b.run(ctx) {
+		looked[i].Err = err
+	}
+	return looked
+}
+
 // some is an operation on many paths. Each has commands, which go out with those of
 // others, and a verdict on the replies.
 type some struct {
@@ -93,11 +110,12 @@ type some struct {
 	name     string
 	paths    []string // clean
 	given    func(i int) string
+	asks     bool // and changes nothing
 	errs     []error
 	over     []bool // there is a verdict
 	unsure   []bool // the commands were sent, and a reply was lost
 	commands func(i int) []string
-	verdict  func(i int, r []reply) error // what is no refusal is not about this one
+	verdict  func(s *session, i int, r []reply) error // what is no refusal is not about this one
 }
 
 func newSome(c *Client, name string, n int, given func(i int) string, clean func(string) (string, error)) *some {
@@ -123,7 +141,7 @@ func (b *some) note(i int, err error) {
 // that of all others.
 func (b *some) run(ctx context.Context) []error {
 	for batch := b.next(); len(batch) > 0; batch = b.next() {
-		op := operation{name: b.name, path: b.given(batch[0]), writes: true}
+		op := operation{name: b.name, path: b.given(batch[0]), writes: !b.asks}
 		err := b.c.do(ctx, op, func(s *session) error { return b.send(s, batch) })
 		if err == nil {
 			continue
@@ -176,7 +194,7 @@ func (b *some) send(s *session, batch []int) error {
 		}
 		var refused error
 		if err == nil {
-			if refused = b.verdict(i, replies[:mine]); refused != nil && !isRefusal(refused) {
+			if refused = b.verdict(s, i, replies[:mine]); refused != nil && !isRefusal(refused) {
 				err = refused
 			}
 			replies = replies[mine:]

@@ -54,6 +54,13 @@ func TestSome(t *testing.T) {
 			attrs = append(attrs, uftp.Attr{ModTime: time.Unix(1e9+int64(i), 0), Mode: 0o600, SetMode: i%2 == 0})
 		}
 		trips(many/64+1, func() { wantErrs(t, "set", c.SetAttrSome(ctx, paths, attrs), make([]error, many)...) })
+		trips(1, func() {
+			looked := c.StatSome(ctx, []string{"d/-c/file17", "none", "d/a b", ""})
+			wantErrs(t, "stat", []error{looked[0].Err, looked[1].Err, looked[2].Err, looked[3].Err}, nil, fs.ErrNotExist, nil, nil)
+			if f, d := looked[0].Info, looked[2].Info; f.Name != "file17" || f.ModTime.Unix() != 1e9+17 || d.Name != "a b" || !d.IsDir() || d.Mode.Perm() == 0 {
+				t.Errorf("stat: %+v, %+v", f, d)
+			}
+		})
 		when := time.Date(2020, 7, 1, 12, 0, 0, 0, time.UTC) // in another half of the year than some servers
 		wantErrs(t, "set", c.SetAttrSome(ctx, []string{"d/a b", "none", "file", "d"},
 			[]uftp.Attr{{ModTime: when}, {ModTime: when}, {ModTime: time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)}, {ModTime: when, Mode: 0o750, SetMode: true}}),

@@ -41,10 +41,13 @@ func (fs *FS) refresh(ctx context.Context, n *node) error {
 	case place != Linked || fs.authoritative(n) || fs.fresh(n):
 		return nil
 	}
+	if n.dir {
+		fs.along(ctx, n)
+	}
 	path, release, err := fs.lockPath(ctx, n, shared)
 	if err == nil {
 		defer release()
-		if fs.authoritative(n) {
+		if fs.authoritative(n) || n.dir && fs.fresh(n) {
 			return nil
 		}
 		err = fs.ask(ctx, n, path)

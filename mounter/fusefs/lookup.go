@@ -44,17 +44,25 @@ func (fs *FS) lookup(ctx context.Context, parent uint64, name string) (*node, er
 	if err != nil {
 		return nil, err
 	}
-	fs.foresee(ctx, dir, name)
+	if n := fs.tree.child(dir, name); n != nil && n.dir && fs.entryValid(n) <= 0 {
+		fs.along(ctx, n)
+	} else {
+		fs.foresee(ctx, dir, name)
+	}
 	release, err := fs.lock(ctx, claim{dir, shared, shared})
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 	if n := fs.tree.child(dir, name); n != nil && fs.entryValid(n) > 0 && fs.tree.count(n) {
+		dir.below.Store(n)
 		return n, nil // looked at ahead
 	}
 	n, err := fs.find(ctx, dir, name)
-	if errors.Is(err, iofs.ErrNotExist) {
+	switch {
+	case err == nil:
+		dir.below.Store(n)
+	case errors.Is(err, iofs.ErrNotExist):
 		dir.absent.Store(&absence{name, time.Now()})
 	}
 	return n, err

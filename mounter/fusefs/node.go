@@ -37,6 +37,7 @@ type node struct {
 	orders  atomic.Pointer[orders]  // directories only: see keepOrders
 	early   atomic.Pointer[early]   // directories only: see listAhead
 	absent  atomic.Pointer[absence] // directories only: see justAbsent
+	below   atomic.Pointer[node]    // directories only: what was looked up last, see along
 	op      *gate                   // path and content
 
 	// Place and users: guarded by tree.mu.

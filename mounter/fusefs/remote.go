@@ -15,6 +15,7 @@ import (
 // needs, with its errors. Paths are relative to the volume's root.
 type Remote interface {
 	Stat(ctx context.Context, path string) (uftp.Info, error)
+	StatSome(ctx context.Context, paths []string) []uftp.Looked
 	List(ctx context.Context, dir string) ([]uftp.Info, error)
 	ListSome(ctx context.Context, dirs []string) ([]uftp.Listing, error)
 	Fetch(ctx context.Context, r uftp.Read) (n int, after uftp.Info, err error)
@@ -54,6 +55,12 @@ func (b bounded) do(ctx context.Context, f func(context.Context) error) error {
 
 func (b bounded) Stat(ctx context.Context, path string) (uftp.Info, error) {
 	return call(ctx, b, func(ctx context.Context) (uftp.Info, error) { return b.remote.Stat(ctx, path) })
+}
+
+func (b bounded) StatSome(ctx context.Context, paths []string) []uftp.Looked {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	return b.remote.StatSome(ctx, paths)
 }
 
 func (b bounded) List(ctx context.Context, dir string) ([]uftp.Info, error) {

@@ -91,6 +91,20 @@ func (r *dirRemote) Stat(ctx context.Context, path string) (uftp.Info, error) {
 	return remoteInfo(fi), nil
 }
 
+func (r *dirRemote) StatSome(ctx context.Context, paths []string) []uftp.Looked {
+	looked := make([]uftp.Looked, len(paths))
+	if _, err := r.local(ctx, "stat some", ""); err != nil {
+		for i := range looked {
+			looked[i].Err = err
+		}
+		return looked
+	}
+	for i, path := range paths {
+		looked[i].Info, looked[i].Err = r.Stat(ctx, path)
+	}
+	return looked
+}
+
 func remoteInfo(fi fs.FileInfo) uftp.Info {
 	return uftp.Info{
 		Name: fi.Name(), Size: fi.Size(), Mode: fi.Mode(),
