@@ -215,7 +215,7 @@ func (c *Client) connect(ctx context.Context) error {
 	}
 	if !s.fresh {
 		err = s.run(ctx, func() error {
-			_, err := s.epoch(".")
+			_, err := s.look(".")
 			return err
 		})
 	}
@@ -223,7 +223,7 @@ func (c *Client) connect(ctx context.Context) error {
 	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		// An old session that had died unnoticed. Once more, on a new one.
 		return c.do(ctx, operation{name: opConnect, path: c.cfg.BaseDir}, func(s *session) error {
-			_, err := s.epoch(".")
+			_, err := s.look(".")
 			return err
 		})
 	}

@@ -96,15 +96,6 @@ func nonce() string {
 	return strconv.FormatUint(1<<61|binary.LittleEndian.Uint64(b[:])>>3, 10)
 }
 
-// epoch returns the exact modification time.
-func (s *session) epoch(path string) (time.Time, error) {
-	r, err := s.exchange("STAT F " + wirePath(path))
-	if err != nil {
-		return time.Time{}, err
-	}
-	return epochOf(r[0])
-}
-
 // epochOf returns the time in a reply to STAT F.
 func epochOf(r reply) (time.Time, error) {
 	i, err := infoOf(r)

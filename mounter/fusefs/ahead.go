@@ -20,7 +20,7 @@ const (
 	smallFile = 128 << 10
 	// maxOrders is how many directories may be known by their order at a time, and
 	// maxListed how many entries they may have, unless it is one alone.
-	maxOrders = 64
+	maxOrders = 1024
 	maxListed = 1 << 17
 )
 
@@ -71,8 +71,14 @@ func (fs *FS) readAhead(n *node, what outcome) {
 		return
 	}
 	fs.readSome(dir, o, o.files.opened(name, what, fs.ahead.room()))
+	if what == tooEarly {
+		o.walk.readLater()
+	}
 	if window, byIno := o.files.pace(); window > 0 {
 		o.walk.reading(window, byIno)
+	}
+	if o.walk.entered(dir) {
+		fs.readBeside(dir, o, what)
 	}
 }
 
@@ -208,6 +214,8 @@ func (n *node) aheadOutcome(valid time.Duration) outcome {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
+	case n.lookedUp == foreseen && n.foreseenIn == tooEarly:
+		return tooEarly
 	case !n.ahead || max(n.checked, n.asked) <= n.aheadOf || n.lookedUp == foreseen:
 		return missed // not begun, or not answered, or waited for
 	case time.Since(n.checkedAt) >= valid:

@@ -19,10 +19,14 @@ const maxAlong = 32
 // somebody changes it or the server does not answer, is for others to ask. The caller
 // holds no gates.
 func (fs *FS) along(ctx context.Context, dir *node) {
-	line := fs.lineFrom(dir)
-	if len(line) < 2 {
-		return
+	if line := fs.lineFrom(dir); len(line) > 1 {
+		fs.askTogether(ctx, line)
 	}
+}
+
+// askTogether asks the server about several nodes in one question, those that others
+// are in first. What somebody changes right now is left out, with all others.
+func (fs *FS) askTogether(ctx context.Context, line []*node) {
 	claims, paths := make([]claim, len(line)), make([]string, len(line))
 	for i, n := range line {
 		claims[i] = claim{n: n, op: shared}
@@ -40,10 +44,11 @@ func (fs *FS) along(ctx context.Context, dir *node) {
 	tick := fs.tick()
 	for i, looked := range fs.server.StatSome(ctx, paths) {
 		n := line[i]
+		_, place := fs.tree.status(n)
 		switch {
+		case place != Linked: // what it is in is another one
 		case errors.Is(looked.Err, iofs.ErrNotExist), looked.Err == nil && looked.Info.IsDir() != n.dir:
 			_ = fs.lose(n, looked.Err)
-			return // what is below it has no answer
 		case looked.Err == nil:
 			_ = fs.hear(n, looked.Info, tick, time.Now())
 		}

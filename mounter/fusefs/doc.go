@@ -3,8 +3,8 @@
 // POSIX behaviour that the wire does not have.
 //
 // The main type is [FS], a go-fuse RawFileSystem with its own table of inodes.
-// Each family of operations has a file: lookup, open, read, ahead, walk, foresee,
-// passthrough, write, upload, truncate, setattr, create, remove, rename, dir.
+// Each family of operations has a file: lookup, along, open, read, ahead, walk,
+// foresee, passthrough, write, upload, truncate, setattr, create, remove, rename, dir.
 //
 // # What is where
 //
@@ -47,7 +47,12 @@
 // them read at that lookup (see foresee.go). Who reads directories in the order of
 // the listing that they are in, and goes down into them, finds the next ones
 // listed, and their files read if he reads files (see walk.go): such a listing is
-// good for one reader, within attrTimeout, and not after a change of ours.
+// good for one reader, within attrTimeout, and not after a change of ours. Who lists
+// all first and opens files later has those of the next directories read then.
+//
+// What was not used for attrTimeout is looked up again, a name after the other. So
+// a question about a directory is one about what was looked up last below it, too
+// (see along.go).
 //
 // # Locks
 //

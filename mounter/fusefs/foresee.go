@@ -51,6 +51,7 @@ func (fs *FS) foresee(ctx context.Context, dir *node, name string) {
 	if n == nil || n.dir || fs.spec.AttrTimeout <= 0 || fs.entryValid(n) > 0 || fs.authoritative(n) {
 		return
 	}
+	before := n.aheadOutcome(fs.spec.AttrTimeout)
 	n.mu.Lock()
 	small := n.info.Size <= smallFile
 	n.mu.Unlock()
@@ -65,7 +66,7 @@ func (fs *FS) foresee(ctx context.Context, dir *node, name string) {
 		fs.tree.unref(n)
 	}
 	n.mu.Lock()
-	n.lookedUp, n.foreseenAt = outcome, time.Now()
+	n.lookedUp, n.foreseenAt, n.foreseenIn = outcome, time.Now(), before
 	n.mu.Unlock()
 }
 

@@ -77,6 +77,7 @@ type node struct {
 	aheadOf    uint64
 	lookedUp   lookedUp // files only
 	foreseenAt time.Time
+	foreseenIn outcome   // what reading ahead had done before that
 	foresight  foresight // directories only
 
 	openedAt    time.Time // last open that the caches were emptied for; zero: never open

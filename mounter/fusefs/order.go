@@ -92,6 +92,13 @@ func (o *order) begin(window int, byIno bool, room int) []uftp.Info {
 	return o.takeLocked(byIno, room)
 }
 
+// afresh forgets what was looked at ahead, too long ago to be of use.
+func (o *order) afresh() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.byName.next, o.byIno.next = o.byName.last+1, o.byIno.last+1
+}
+
 // pace returns how many are looked at ahead of who opens them in order, and in
 // which; 0 if nobody does.
 func (o *order) pace() (window int, byIno bool) {
@@ -169,6 +176,9 @@ func (r *run) step(i int, what outcome) {
 	r.streak++
 	r.exact = exact
 	r.last = max(r.last, i)
+	if what == tooEarly {
+		r.next = r.last + 1
+	}
 	if r.streak > orderAfter {
 		switch what {
 		case missed:

@@ -34,6 +34,7 @@ const (
 type orders struct {
 	listing
 	files, dirs *order
+	read        *order // the directories again: in which files were opened
 	walk        *walk
 	depth       int // below where the walk began
 }
@@ -51,7 +52,8 @@ func (fs *FS) newOrders(dir *node, above *orders, l listing) *orders {
 		files = only(l.entries, false)
 	}
 	o.files = newOrder(files, maxAhead, func() []uint64 { return fs.tree.inosIn(dir, files) })
-	o.dirs = newOrder(dirs, maxWindow, func() []uint64 { return fs.tree.inosIn(dir, dirs) })
+	inos := func() []uint64 { return fs.tree.inosIn(dir, dirs) }
+	o.dirs, o.read = newOrder(dirs, maxWindow, inos), newOrder(dirs, maxWindow, inos)
 	return o
 }
 
@@ -80,6 +82,9 @@ type walk struct {
 	down   bool       // they go down from directory to directory
 	window int        // how many files they find read in each, 0 if they open none
 	byIno  bool       // in the order of inode numbers
+	in     *node      // where a file was opened last
+	beside bool       // after those of a directory they open files of the next one
+	later  bool       // but long after it was listed
 }
 
 func (w *walk) descended() {
@@ -94,18 +99,44 @@ func (w *walk) reading(window int, byIno bool) {
 	w.window, w.byIno = window, byIno
 }
 
+// entered reports whether the last file was opened elsewhere, before one of dir.
+func (w *walk) entered(dir *node) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	was := w.in
+	w.in = dir
+	return was != dir
+}
+
+// readLater says that what was read of a directory when it was listed was too old when
+// it was opened.
+func (w *walk) readLater() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.later = true
+}
+
+// besides reports whether those beside a directory are read after it; now says that
+// this was seen.
+func (w *walk) besides(now bool) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.beside = w.beside || now
+	return w.beside
+}
+
 func (w *walk) inVain() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.down, w.window = false, 0
+	w.down, w.window, w.beside, w.later = false, 0, false, false
 }
 
 // next returns whether to list what is below a directory, and how many of its files to
-// read, in which order.
-func (w *walk) next() (down bool, window int, byIno bool) {
+// read, in which order, and whether that should not be done before they are opened.
+func (w *walk) next() (down bool, window int, byIno, later bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.down, w.window, w.byIno
+	return w.down, w.window, w.byIno, w.later
 }
 
 // walked notes that somebody has begun to read dir, and looks ahead of him.
@@ -130,14 +161,56 @@ func (fs *FS) walked(dir *node, done outcome) {
 // lookDeeper looks at what is in a directory that is read, or will be: it reads as many
 // of its files as there is room for, and returns which of the directories to list.
 func (fs *FS) lookDeeper(dir *node, o *orders, room int) []listJob {
-	down, window, byIno := o.walk.next()
-	if window > 0 {
+	down, window, byIno, later := o.walk.next()
+	if window > 0 && !later {
 		fs.readSome(dir, o, o.files.begin(max(window, minRead), byIno, room))
 	}
 	if !down {
 		return nil
 	}
 	return listJobs(dir, o, o.dirs.begin(minAhead, byIno, maxWindow))
+}
+
+// readBeside looks ahead of somebody who opens the first file of a directory, done
+// being what was done for him: some programs, such as rsync, list a whole tree first.
+// It reads what follows there and in the next directories, where those were listed.
+func (fs *FS) readBeside(dir *node, o *orders, done outcome) {
+	up, above := fs.above(dir)
+	if above == nil {
+		return
+	}
+	_, name := fs.tree.location(dir)
+	dirs := above.read.opened(name, done, maxWindow)
+	seen, _ := above.read.pace()
+	_, window, byIno, later := o.walk.next()
+	if beside := o.walk.besides(seen > 0); !beside || window == 0 {
+		return
+	}
+	if seen == 0 {
+		dirs = above.read.begin(minAhead, byIno, maxWindow)
+	}
+	var unsure []*node
+	for _, info := range dirs {
+		n := fs.tree.child(up, info.Name)
+		if n == nil || !n.dir {
+			continue
+		}
+		next := n.orders.Load()
+		if next == nil {
+			continue
+		}
+		if later {
+			next.files.afresh()
+		}
+		fs.readSome(n, next, next.files.begin(max(window, minRead), byIno, fs.ahead.room()))
+		if !n.believed(fs.spec.AttrTimeout / 2) {
+			unsure = append(unsure, n)
+		}
+	}
+	if len(unsure) > 0 {
+		fs.group.Go(func() { fs.askTogether(fs.ctx, unsure) })
+	}
+	fs.readSome(dir, o, o.files.begin(max(window, minRead), byIno, fs.ahead.room()))
 }
 
 // listJob is a directory to be listed.

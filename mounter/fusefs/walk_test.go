@@ -156,3 +156,71 @@ func TestNoWalk(t *testing.T) {
 		t.Errorf("%d directories were listed that nobody read", n)
 	}
 }
+
+// TestReadsLater: who lists a whole tree first, and opens its files long after, finds
+// those of the next directories read then, and no more of them with the listings.
+func TestReadsLater(t *testing.T) {
+	const valid = time.Second
+	m, asked := mountTree(t, valid)
+	group := func(i int) (dirs []string) {
+		for j := range wide {
+			dirs = append(dirs, fmt.Sprintf("d%d/d%d", i, j))
+		}
+		return dirs
+	}
+	m.walk(t, true, "", "d0") // reads files of what it lists
+	m.walk(t, true, group(0)...)
+	m.walk(t, false, "d1", "d2", "d3")
+	for i := 1; i <= 3; i++ {
+		m.walk(t, false, group(i)...)
+		for _, dir := range group(i) {
+			m.look(t, dir)
+		}
+	}
+	listed := time.Now()
+	eventually(t, "nothing is believed any more", func() bool { return time.Since(listed) > valid })
+
+	last := []string{"d1/d5/f0", "d1/d5/f4"}
+	before := asked.count("read", last...)
+	m.open(t, group(1)[:3]...)
+	eventually(t, "the files of a directory that nobody has opened are read", func() bool { return asked.count("read", last...) == before+2 })
+	read := time.Now()
+	m.open(t, group(1)[3:]...)
+	if n := asked.count("read", last...) - before; n > 2 && time.Since(read) < valid/2 {
+		t.Errorf("two files were read %d times", n)
+	}
+	// The first directory of another group is enough.
+	before = asked.count("read", "d2/d3/f0")
+	m.open(t, "d2/d0")
+	eventually(t, "those of the next group are read", func() bool { return asked.count("read", "d2/d3/f0") > before })
+
+	asks := asked.count("read", "d4/d4/f0", "d4/d5/f0")
+	m.walk(t, false, "d4")
+	m.walk(t, false, group(4)...)
+	listed = time.Now()
+	eventually(t, "what would be read is read", func() bool { return time.Since(listed) > valid/4 })
+	if n := asked.count("read", "d4/d4/f0", "d4/d5/f0") - asks; n > 0 {
+		t.Errorf("%d files were read as soon as they were listed", n)
+	}
+}
+
+// look asks what the files of a directory are, as they are listed.
+func (m *mounted) look(t *testing.T, dir string) {
+	t.Helper()
+	for k := range long {
+		if _, err := os.Stat(m.path(fmt.Sprintf("%s/f%d", dir, k))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// open reads the files of directories, whose names it knows.
+func (m *mounted) open(t *testing.T, dirs ...string) {
+	t.Helper()
+	for _, dir := range dirs {
+		for k := range long {
+			f := fmt.Sprintf("%s/f%d", dir, k)
+			wantFile(t, m.path(f), "content of "+f)
+		}
+	}
+}
