@@ -16,33 +16,35 @@ const maxAlong = 32
 
 // along asks what a directory is that is to be asked for, together with what was
 // looked up last in it, and in that, and so on. What it does not learn, because
-// somebody changes it or the server does not answer, is for others to ask. The caller
-// holds no gates.
-func (fs *FS) along(ctx context.Context, dir *node) {
+// somebody changes it, is for others to ask. The caller holds no gates.
+func (fs *FS) along(ctx context.Context, dir *node) error {
 	if line := fs.lineFrom(dir); len(line) > 1 {
-		fs.askTogether(ctx, line)
+		return fs.askTogether(ctx, line)
 	}
+	return nil
 }
 
 // askTogether asks the server about several nodes in one question, those that others
-// are in first. What somebody changes right now is left out, with all others.
-func (fs *FS) askTogether(ctx context.Context, line []*node) {
+// are in first; not at all if somebody changes one of them right now. Its error is
+// that of the question.
+func (fs *FS) askTogether(ctx context.Context, line []*node) error {
 	claims, paths := make([]claim, len(line)), make([]string, len(line))
 	for i, n := range line {
 		claims[i] = claim{n: n, op: shared}
 	}
 	now, cancel := context.WithCancel(ctx)
 	cancel()
-	release, err := fs.lock(now, claims...) // or not at all
+	release, err := fs.lock(now, claims...)
 	if err != nil {
-		return
+		return nil
 	}
 	defer release()
 	for i, n := range line {
 		paths[i], _ = fs.tree.path(n)
 	}
 	tick := fs.tick()
-	for i, looked := range fs.server.StatSome(ctx, paths) {
+	answers := fs.server.StatSome(ctx, paths)
+	for i, looked := range answers {
 		n := line[i]
 		_, place := fs.tree.status(n)
 		switch {
@@ -53,6 +55,10 @@ func (fs *FS) askTogether(ctx context.Context, line []*node) {
 			_ = fs.hear(n, looked.Info, tick, time.Now())
 		}
 	}
+	if err := answers[0].Err; away(err) || ctx.Err() != nil {
+		return err
+	}
+	return nil
 }
 
 // lineFrom returns a directory and what was looked up last below it, one in the other,

@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/csi-uftp/csi-uftp/mounter/fusefs"
+	"github.com/csi-uftp/csi-uftp/uftp"
 )
 
 // TestAlong: a path that was not used for a while is one question, however deep it is,
@@ -25,10 +27,14 @@ func TestAlong(t *testing.T) {
 	}
 	write(t, m.served(deep+"/f"), "content")
 	var questions, stats atomic.Int64
+	var down atomic.Bool
 	m.remote.setFault(func(_ context.Context, op, _ string) error {
 		switch op {
 		case "stat some":
 			questions.Add(1)
+			if down.Load() {
+				return uftp.ErrUnavailable
+			}
 		case "stat":
 			stats.Add(1)
 		}
@@ -86,5 +92,10 @@ func TestAlong(t *testing.T) {
 		if _, err := again(); err != nil {
 			t.Error(err)
 		}
+	}
+	// One wait for a server that is away is enough.
+	down.Store(true)
+	if _, err := again(); !errors.Is(err, syscall.EIO) || stats.Load() > 0 {
+		t.Errorf("a server that is away: %v, and %d more questions", err, stats.Load())
 	}
 }

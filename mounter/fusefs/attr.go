@@ -42,7 +42,9 @@ func (fs *FS) refresh(ctx context.Context, n *node) error {
 		return nil
 	}
 	if n.dir {
-		fs.along(ctx, n)
+		if err := fs.along(ctx, n); err != nil {
+			return err
+		}
 	}
 	path, release, err := fs.lockPath(ctx, n, shared)
 	if err == nil {

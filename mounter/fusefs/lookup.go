@@ -45,7 +45,9 @@ func (fs *FS) lookup(ctx context.Context, parent uint64, name string) (*node, er
 		return nil, err
 	}
 	if n := fs.tree.child(dir, name); n != nil && n.dir && fs.entryValid(n) <= 0 {
-		fs.along(ctx, n)
+		if err := fs.along(ctx, n); err != nil {
+			return nil, err
+		}
 	} else {
 		fs.foresee(ctx, dir, name)
 	}

@@ -208,7 +208,7 @@ func (fs *FS) readBeside(dir *node, o *orders, done outcome) {
 		}
 	}
 	if len(unsure) > 0 {
-		fs.group.Go(func() { fs.askTogether(fs.ctx, unsure) })
+		fs.group.Go(func() { _ = fs.askTogether(fs.ctx, unsure) })
 	}
 	fs.readSome(dir, o, o.files.begin(max(window, minRead), byIno, fs.ahead.room()))
 }

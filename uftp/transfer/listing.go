@@ -96,24 +96,38 @@ func (l *lister) take(dir string) ([]uftp.Info, error) {
 	n := l.beginLocked(dir)
 	l.mu.Unlock()
 	<-n.done
-	l.drop(n.dir, false)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.known[dir] == n {
+		l.forgetLocked(n)
+	}
+	l.workLocked()
 	return n.infos, n.err
 }
 
-// drop forgets a directory, and what is below it if nobody will go there.
-func (l *lister) drop(dir string, below bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	gone := func(n *listing) bool { return n.dir == dir || below && strings.HasPrefix(n.dir, dir+"/") }
-	if n := l.known[dir]; n != nil && !below {
-		l.forgetLocked(n)
-	} else if below {
-		for _, n := range l.known {
-			if gone(n) {
-				l.forgetLocked(n)
+// drop forgets directories that nobody will go through, with what is below them.
+func (l *lister) drop(dirs ...string) {
+	if len(dirs) == 0 {
+		return
+	}
+	dropped := make(map[string]bool, len(dirs))
+	for _, dir := range dirs {
+		dropped[dir] = true
+	}
+	gone := func(n *listing) bool {
+		for dir := n.dir; ; dir = path.Dir(dir) {
+			if dropped[dir] || dir == "." || dir == "/" {
+				return dropped[dir]
 			}
 		}
-		l.queue = slices.DeleteFunc(l.queue, gone)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = slices.DeleteFunc(l.queue, gone)
+	for _, n := range l.known {
+		if gone(n) {
+			l.forgetLocked(n)
+		}
 	}
 	l.workLocked()
 }
@@ -128,7 +142,7 @@ func (l *lister) forgetLocked(n *listing) {
 
 // workLocked sees that somebody lists what may be listed.
 func (l *lister) workLocked() {
-	for l.workers < listWorkers && len(l.queue) > l.workers && l.mayLocked() {
+	for l.workers < listWorkers && len(l.queue) > 0 && l.mayLocked() {
 		l.workers++
 		l.wg.Go(func() {
 			for batch := l.next(); len(batch) > 0; batch = l.next() {

@@ -47,7 +47,8 @@ func (r *runner) remove(ctx context.Context, name string, info uftp.Info) bool {
 	d := r.newRemover(ctx)
 	defer d.dirs.close()
 	x := d.of(name, info, nil)
-	d.removeAll(ctx, []*removal{x})
+	d.begin(ctx, x)
+	d.finish(ctx, x)
 	d.flush(ctx)
 	return !x.left
 }
@@ -56,28 +57,30 @@ func (d *remover) of(name string, info uftp.Info, up *removal) *removal {
 	return &removal{uftp.Removal{Path: name}, Item{Action: Delete, To: d.r.To.Path(name), Info: info}, up, false, nil}
 }
 
-// removeAll deletes things that are in one directory, or in none that is to be
-// deleted.
-func (d *remover) removeAll(ctx context.Context, all []*removal) {
-	dirs := false
-	for _, x := range all {
-		if !x.item.Info.IsDir() || !d.r.DryRun {
-			d.add(ctx, x)
-		}
-		dirs = dirs || x.item.Info.IsDir()
+// begin deletes a file, or a link, and asks whether what looks like a directory is one.
+func (d *remover) begin(ctx context.Context, x *removal) {
+	if !x.item.Info.IsDir() || !d.r.DryRun {
+		d.add(ctx, x)
 	}
-	if !dirs {
+}
+
+// finish deletes directories that were begun with, all in one directory or in none that
+// is to be deleted.
+func (d *remover) finish(ctx context.Context, dirs ...*removal) {
+	if len(dirs) == 0 {
 		return
 	}
 	d.flush(ctx) // which of them are links?
-	for _, x := range all {
-		switch {
-		case ctx.Err() != nil:
-			return
-		case d.r.DryRun && x.item.Info.IsDir(), errors.Is(x.err, syscall.EISDIR):
+	var links []string
+	for _, x := range dirs {
+		if x.item.Info.IsDir() && !d.r.DryRun && !errors.Is(x.err, syscall.EISDIR) {
+			links = append(links, x.Path)
+		}
+	}
+	d.dirs.drop(links...)
+	for _, x := range dirs {
+		if ctx.Err() == nil && (d.r.DryRun && x.item.Info.IsDir() || errors.Is(x.err, syscall.EISDIR)) {
 			d.removeDir(ctx, x)
-		case x.item.Info.IsDir():
-			d.dirs.drop(x.Path, true)
 		}
 	}
 }
@@ -90,11 +93,14 @@ func (d *remover) removeDir(ctx context.Context, x *removal) {
 		d.fail(ctx, x, err)
 		return
 	}
-	all := make([]*removal, len(infos))
-	for i, info := range infos {
-		all[i] = d.of(path.Join(x.Path, info.Name), info, x)
+	var dirs []*removal
+	for _, info := range infos {
+		one := d.of(path.Join(x.Path, info.Name), info, x)
+		if d.begin(ctx, one); info.IsDir() {
+			dirs = append(dirs, one)
+		}
 	}
-	d.removeAll(ctx, all)
+	d.finish(ctx, dirs...)
 	if !x.left {
 		d.add(ctx, x)
 	}
@@ -186,9 +192,10 @@ func Remove(ctx context.Context, job Job) (Summary, error) {
 			r.done(ctx, x.item, bare(errs[i]))
 			continue
 		}
+		d.begin(ctx, x)
 		all = append(all, x)
 	}
-	d.removeAll(ctx, all)
+	d.finish(ctx, all...)
 	d.flush(ctx)
 	return r.summary(), r.result(ctx)
 }

@@ -115,11 +115,11 @@ func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info
 		}
 	}
 	r.subdirs(ctx, p, dirs, targets)
+	if !r.Delete {
+		return
+	}
 	for name, info := range targets {
-		if info.IsDir() {
-			r.to.drop(path.Join(p.To, name), true) // it has no source
-		}
-		if r.Delete && !parts[name] {
+		if !parts[name] {
 			r.deletes = append(r.deletes, named{path.Join(p.To, name), *info})
 		}
 	}
@@ -132,7 +132,7 @@ func (r *runner) makeWay(ctx context.Context, to string, info uftp.Info, existin
 	if !r.Delete || existing == nil || !copied || info.IsDir() == existing.IsDir() {
 		return existing
 	}
-	r.to.drop(to, true)
+	r.to.drop(to)
 	if !r.remove(ctx, to, *existing) {
 		return existing
 	}
@@ -161,6 +161,13 @@ func (r *runner) subdirs(ctx context.Context, p Pair, dirs []uftp.Info, targets 
 			missing, names = append(missing, &subs[i]), append(names, d.To)
 		}
 	}
+	var alone []string
+	for name, info := range targets {
+		if info.IsDir() {
+			alone = append(alone, path.Join(p.To, name))
+		}
+	}
+	r.to.drop(alone...)
 	if !r.DryRun && ctx.Err() == nil {
 		for i, err := range r.To.MkdirSome(ctx, names) {
 			missing[i].made = &err
@@ -213,8 +220,9 @@ func (r *runner) tidy(ctx context.Context) {
 	all := make([]*removal, len(r.deletes))
 	for i, x := range r.deletes {
 		all[i] = d.of(x.name, x.info, nil)
+		d.begin(ctx, all[i])
 	}
-	d.removeAll(ctx, all)
+	d.finish(ctx, all...)
 	d.flush(ctx)
 	if !r.DryRun {
 		r.finishDirs(ctx)

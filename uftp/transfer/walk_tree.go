@@ -45,7 +45,7 @@ func (w *walker) dir(ctx context.Context, dir string, info uftp.Info) error {
 		case err == nil && info.IsDir():
 			err = w.dir(ctx, name, info)
 		case info.IsDir() && errors.Is(err, fs.SkipDir):
-			w.dirs.drop(name, true)
+			w.dirs.drop(name)
 			err = nil
 		}
 		if err != nil {
