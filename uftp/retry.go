@@ -13,7 +13,7 @@ import (
 // connection's or the session limit's and not the server's answer:
 //
 //   - Operations that may run twice (Stat, List, ReadAt, WriteAt, Truncate's
-//     steps, Hash, Chmod, Chtimes) are simply repeated. WriteAt writes the same
+//     steps, Hash, SetAttr) are simply repeated. WriteAt writes the same
 //     bytes to the same place.
 //   - The others (Create, Mkdir, Rmdir, Remove, Rename) are repeated if the
 //     command was certainly not sent. If it was, and the reply was lost, the
@@ -22,6 +22,9 @@ import (
 //     the name is gone, Rename when the old name is gone and the new one exists.
 //     Somebody else may have done the same at that moment; the caller then hears
 //     success for what is, after all, the state asked for.
+//   - Of many changes in a packet (RemoveSome, MkdirSome, SetAttrSome) those whose
+//     replies were lost are made again; what is gone then, or is a directory by
+//     then, was done.
 //   - A stream (Get, Put) is repeated only until its first byte.
 //
 // A session that got out of step (ErrProtocol) is worth a second attempt, on a
