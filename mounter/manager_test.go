@@ -545,6 +545,28 @@ func TestKeeperRestart(t *testing.T) {
 	e.unpublish(p)
 }
 
+// A keeper that ends while it makes a mount is worth another try.
+func TestKeeperEndsMeanwhile(t *testing.T) {
+	e := newEnv(t)
+	p := e.publication("v1", "a")
+	for i := range 20 {
+		var stopping sync.WaitGroup
+		stopping.Go(func() {
+			<-time.After(time.Duration(i) * time.Millisecond)
+			e.stopKeeper()
+		})
+		if err := e.manager.Publish(t.Context(), p, access("demo", goodPassword)); err != nil && !errors.Is(err, uftp.ErrUnavailable) {
+			t.Errorf("published while the keeper ended: %v, want ErrUnavailable", err)
+		}
+		stopping.Wait()
+		e.startKeeper()
+	}
+	eventually(t, "published after that", func() bool {
+		return e.manager.Publish(t.Context(), p, access("demo", goodPassword)) == nil
+	})
+	e.unpublish(p)
+}
+
 // Whatever happens at the same time, each target has one operation, and nothing
 // is left at the end.
 func TestConcurrent(t *testing.T) {

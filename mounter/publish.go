@@ -38,7 +38,7 @@ func (m *Manager) Publish(ctx context.Context, pub volume.Publication, access uf
 	client, connectErr := m.connect(ctx)
 	published, err := m.republish(ctx, pub, access, client)
 	if published || err != nil {
-		return err
+		return unavailable(err)
 	}
 	if connectErr != nil {
 		return connectErr
@@ -50,10 +50,19 @@ func (m *Manager) Publish(ctx context.Context, pub volume.Publication, access uf
 		m.mu.Lock()
 		delete(m.targets, target)
 		m.mu.Unlock()
-		return err
+		return unavailable(err)
 	}
 	m.log.Info("published", "volume_id", pub.VolumeID, "target_path", target, "read_only", pub.ReadOnly)
 	return nil
+}
+
+// unavailable says of an error that another try may mend it, if the keeper or a worker
+// was gone before it had answered.
+func unavailable(err error) error {
+	if errors.Is(err, wire.ErrClosed) && !errors.Is(err, uftp.ErrUnavailable) {
+		return fmt.Errorf("%w: the keeper or the worker ended: %w", uftp.ErrUnavailable, err)
+	}
+	return err
 }
 
 // republish deals with a target that has a mount. It reports whether the target
