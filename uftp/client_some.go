@@ -57,30 +57,41 @@ func (c *Client) MkdirSome(ctx context.Context, paths []string) []error {
 // round trip for up to 64 of them, but for names with blanks. It returns an error, or
 // nil, for each.
 func (c *Client) SetAttrSome(ctx context.Context, paths []string, attrs []Attr) []error {
+	errs := make([]error, 0, len(paths))
+	for len(errs) < len(paths) {
+		from, to := len(errs), len(errs)
+		for to < len(paths) && !strings.Contains(paths[to], " ") && attrs[to].check() == nil {
+			to++
+		}
+		errs = append(errs, c.setTogether(ctx, paths[from:to], attrs[from:to])...)
+		if to < len(paths) {
+			_, err := c.SetAttr(ctx, paths[to], attrs[to])
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// setTogether is SetAttrSome for paths without blanks.
+func (c *Client) setTogether(ctx context.Context, paths []string, attrs []Attr) []error {
 	b := newSome(c, opSetAttr, len(paths), func(i int) string { return paths[i] }, cleanPath)
-	alone := make([]bool, len(paths)) // one packet is not enough
+	late := make([]bool, len(paths)) // in another zone than we thought
 	b.commands = func(i int) []string {
 		w := wirePath(b.paths[i])
-		if alone[i] = strings.Contains(w, " ") || attrs[i].check() != nil; alone[i] {
-			return nil
-		}
 		return append(factCommands(attrs[i].commands(c.zone.Load()), w), "STAT F "+w)
 	}
 	b.verdict = func(_ *session, i int, r []reply) error {
-		if alone[i] {
-			return nil
-		}
 		if err := wantFacts(r[:len(r)-1]); err != nil {
 			return err
 		}
 		got, err := epochOf(r[len(r)-1])
-		alone[i] = err == nil && !attrs[i].ModTime.IsZero() && got.Unix() != attrs[i].ModTime.Unix()
+		late[i] = err == nil && !attrs[i].ModTime.IsZero() && got.Unix() != attrs[i].ModTime.Unix()
 		return err
 	}
 	errs := b.run(ctx)
 	for i := range errs {
-		if alone[i] && errs[i] == nil {
-			_, errs[i] = c.SetAttr(ctx, paths[i], attrs[i])
+		if late[i] && errs[i] == nil {
+			_, errs[i] = c.SetAttr(ctx, paths[i], Attr{ModTime: attrs[i].ModTime})
 		}
 	}
 	return errs
@@ -113,6 +124,7 @@ type some struct {
 	asks     bool // and changes nothing
 	errs     []error
 	over     []bool // there is a verdict
+	first    int    // of which there is none
 	unsure   []bool // the commands were sent, and a reply was lost
 	commands func(i int) []string
 	verdict  func(s *session, i int, r []reply) error // what is no refusal is not about this one
@@ -157,12 +169,15 @@ func (b *some) run(ctx context.Context) []error {
 
 // next returns which go together next.
 func (b *some) next() (batch []int) {
+	for b.first < len(b.over) && b.over[b.first] {
+		b.first++
+	}
 	bytes := 0
-	for i, path := range b.paths {
+	for i := b.first; i < len(b.paths); i++ {
 		if b.over[i] {
 			continue
 		}
-		if bytes += len(path); len(batch) == maxQuestions || len(batch) > 0 && bytes > maxQuestionBytes {
+		if bytes += len(b.paths[i]); len(batch) == maxQuestions || len(batch) > 0 && bytes > maxQuestionBytes {
 			break
 		}
 		batch = append(batch, i)
@@ -185,25 +200,25 @@ func (b *some) send(s *session, batch []int) error {
 	if len(cmds) > 0 {
 		replies, err = s.exchange(cmds...)
 	}
-	at := 0
 	for k, i := range batch {
-		mine := ends[k] - at
-		at = ends[k]
 		if b.over[i] {
 			continue
 		}
-		var refused error
-		if err == nil {
-			if refused = b.verdict(s, i, replies[:mine]); refused != nil && !isRefusal(refused) {
-				err = refused
-			}
-			replies = replies[mine:]
+		from := 0
+		if k > 0 {
+			from = ends[k-1]
 		}
-		if err != nil { // this one and all that follow, done or not, are asked for again
+		if ends[k] > len(replies) { // done or not, it is asked for again
 			b.unsure[i] = b.unsure[i] || s.ctl.sent
 			continue
 		}
-		b.note(i, refused)
+		refused := b.verdict(s, i, replies[from:ends[k]])
+		if refused == nil || isRefusal(refused) {
+			b.note(i, refused)
+			continue
+		}
+		b.unsure[i], err = true, refused
+		replies = replies[:from] // the others may answer something else
 	}
 	return err
 }

@@ -160,7 +160,8 @@ func isRefusal(err error) bool {
 }
 
 // exchange sends the commands in one packet and reads one reply to each, also
-// when some are refused; the caller checks them. The error is the session's.
+// when some are refused; the caller checks them. The error is the session's; those that
+// came before it are returned, too.
 func (s *session) exchange(cmds ...string) ([]reply, error) {
 	if err := s.ctl.ask(cmds...); err != nil {
 		return nil, err
@@ -169,7 +170,7 @@ func (s *session) exchange(cmds ...string) ([]reply, error) {
 	for i := range replies {
 		var err error
 		if replies[i], err = s.ctl.readReply(); err != nil {
-			return nil, err
+			return replies[:i], err
 		}
 	}
 	return replies, nil

@@ -94,6 +94,28 @@ func TestSome(t *testing.T) {
 	})
 }
 
+// TestSetInOrder: what is in a directory is set before the directory, also where it
+// cannot go in one packet.
+func TestSetInOrder(t *testing.T) {
+	uftptest.Each(t, uftptest.Config{}, func(t *testing.T, s *uftptest.Server) {
+		c := open(t, s)
+		s.WriteFile(t, "p/a b", nil)
+		s.WriteFile(t, "q/c d/e", nil)
+		s.Chown(t)
+		when := time.Unix(1e9, 0)
+		a := uftp.Attr{ModTime: when}
+		closed := uftp.Attr{ModTime: when, Mode: 0o600, SetMode: true}
+		wantErrs(t, "set", c.SetAttrSome(t.Context(), []string{"p/a b", "p", "q/c d", "q"}, []uftp.Attr{a, a, a, closed}), nil, nil, nil, nil)
+		for _, name := range []string{"p/a b", "p", "q/c d", "q"} {
+			fi, err := os.Stat(filepath.Join(s.Dir(), name))
+			check(t, err)
+			if !fi.ModTime().Equal(when) {
+				t.Errorf("%s is of %v, want %v", name, fi.ModTime(), when)
+			}
+		}
+	})
+}
+
 // TestSomeAgain cuts connections at each of the commands, before and after the server
 // has obeyed.
 func TestSomeAgain(t *testing.T) {
@@ -132,6 +154,20 @@ func TestSomeAgain(t *testing.T) {
 			}
 		}
 	}
+	t.Run("what was answered counts", func(t *testing.T) {
+		t.Parallel()
+		s := uftptest.Start(t, uftptest.Config{})
+		s.WriteFile(t, "old/f", nil)
+		c := open(t, s, func(c *uftp.Config) { c.IOTimeout = 4 * time.Second })
+		s.Faults().Inject(1, uftptest.Fault{Kill: true, Verb: "MKD", Skip: 3})
+		s.Faults().Inject(1, uftptest.Fault{Kill: true, Verb: "DELE", Skip: 3})
+		wantErrs(t, "mkdir", c.MkdirSome(t.Context(), []string{"old", "a", "b", "c", "d"}), fs.ErrExist, nil, nil, nil, nil)
+		for _, name := range []string{"1", "2", "3", "4"} {
+			s.WriteFile(t, name, nil)
+		}
+		what := []uftp.Removal{{Path: "never"}, {Path: "1"}, {Path: "2"}, {Path: "3"}, {Path: "4"}}
+		wantErrs(t, "remove", c.RemoveSome(t.Context(), what), fs.ErrNotExist, nil, nil, nil, nil)
+	})
 	t.Run("away", func(t *testing.T) {
 		t.Parallel()
 		s := uftptest.Start(t, uftptest.Config{})

@@ -18,6 +18,9 @@ const maxAlong = 32
 // looked up last in it, and in that, and so on. What it does not learn, because
 // somebody changes it, is for others to ask. The caller holds no gates.
 func (fs *FS) along(ctx context.Context, dir *node) error {
+	if min(fs.spec.AttrTimeout, fs.spec.EntryTimeout) < openSoon {
+		return nil // an answer would be too old when the kernel looks the next name up
+	}
 	if line := fs.lineFrom(dir); len(line) > 1 {
 		return fs.askTogether(ctx, line)
 	}

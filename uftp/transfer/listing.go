@@ -53,7 +53,9 @@ type listing struct {
 	// Guarded by the lister's mutex:
 	wanted  bool // somebody waits for it
 	begun   bool
-	counted int // entries
+	dropped bool // or taken
+	counted int  // entries
+	below   []*listing
 }
 
 func newLister(ctx context.Context, t Tree) *lister {
@@ -77,13 +79,12 @@ func (l *lister) begin(dir string) {
 
 func (l *lister) beginLocked(dir string) *listing {
 	n := l.known[dir]
-	if n == nil {
-		n = &listing{dir: dir, done: make(chan struct{})}
+	if n == nil || !n.begun && !n.wanted {
+		if n != nil {
+			n.dropped = true // from where it is in the queue
+		}
+		n = &listing{dir: dir, wanted: true, done: make(chan struct{})}
 		l.known[dir] = n
-	} else if !n.begun {
-		l.queue = slices.DeleteFunc(l.queue, func(other *listing) bool { return other == n })
-	}
-	if n.wanted = true; !n.begun {
 		l.queue = slices.Insert(l.queue, 0, n)
 		l.workLocked()
 	}
@@ -107,34 +108,29 @@ func (l *lister) take(dir string) ([]uftp.Info, error) {
 
 // drop forgets directories that nobody will go through, with what is below them.
 func (l *lister) drop(dirs ...string) {
-	if len(dirs) == 0 {
-		return
-	}
-	dropped := make(map[string]bool, len(dirs))
-	for _, dir := range dirs {
-		dropped[dir] = true
-	}
-	gone := func(n *listing) bool {
-		for dir := n.dir; ; dir = path.Dir(dir) {
-			if dropped[dir] || dir == "." || dir == "/" {
-				return dropped[dir]
-			}
-		}
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.queue = slices.DeleteFunc(l.queue, gone)
-	for _, n := range l.known {
-		if gone(n) {
-			l.forgetLocked(n)
+	for _, dir := range dirs {
+		if n := l.known[dir]; n != nil {
+			l.dropLocked(n)
 		}
 	}
 	l.workLocked()
 }
 
+func (l *lister) dropLocked(n *listing) {
+	if l.known[n.dir] != n {
+		return // it was taken, and what is below it is somebody's
+	}
+	l.forgetLocked(n)
+	for _, below := range n.below {
+		l.dropLocked(below)
+	}
+}
+
 func (l *lister) forgetLocked(n *listing) {
 	delete(l.known, n.dir)
-	if n.begun {
+	if n.dropped = true; n.begun {
 		l.begun--
 		l.entries -= n.counted
 	}
@@ -142,7 +138,7 @@ func (l *lister) forgetLocked(n *listing) {
 
 // workLocked sees that somebody lists what may be listed.
 func (l *lister) workLocked() {
-	for l.workers < listWorkers && len(l.queue) > 0 && l.mayLocked() {
+	for l.workers < listWorkers && l.mayLocked() {
 		l.workers++
 		l.wg.Go(func() {
 			for batch := l.next(); len(batch) > 0; batch = l.next() {
@@ -152,9 +148,13 @@ func (l *lister) workLocked() {
 	}
 }
 
-// mayLocked reports whether the next directory of the queue may be listed now.
+// mayLocked reports whether there is a directory to be listed now, at the head of the
+// queue then.
 func (l *lister) mayLocked() bool {
-	return l.queue[0].wanted || l.begun <= maxUntaken-listTogether && l.entries < maxEntries
+	for len(l.queue) > 0 && l.queue[0].dropped {
+		l.queue = l.queue[1:]
+	}
+	return len(l.queue) > 0 && (l.queue[0].wanted || l.begun <= maxUntaken-listTogether && l.entries < maxEntries)
 }
 
 // next returns what is to be listed together, and counts the caller out if that is
@@ -162,13 +162,12 @@ func (l *lister) mayLocked() bool {
 func (l *lister) next() (batch []*listing) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) > 0 && l.mayLocked() {
-		n := 1
-		for n < min(len(l.queue), listTogether) && l.queue[0].small && l.queue[n].small {
-			n++
+	for l.mayLocked() && len(batch) < listTogether {
+		n := l.queue[0]
+		if len(batch) > 0 && !(n.small && batch[0].small) {
+			break
 		}
-		batch = slices.Clone(l.queue[:n])
-		l.queue = slices.Delete(l.queue, 0, n)
+		batch, l.queue = append(batch, n), l.queue[1:]
 	}
 	for _, n := range batch {
 		n.begun = true
@@ -193,15 +192,15 @@ func (l *lister) list(batch []*listing) {
 		}
 		n.counted = len(n.infos)
 		l.entries += n.counted
-		var below []*listing
 		for _, info := range n.infos {
 			dir := path.Join(n.dir, info.Name)
 			if info.IsDir() && !isPart(info.Name) && l.known[dir] == nil {
-				below = append(below, &listing{dir: dir, small: info.Size <= smallDir, done: make(chan struct{})})
-				l.known[dir] = below[len(below)-1]
+				below := &listing{dir: dir, small: info.Size <= smallDir, done: make(chan struct{})}
+				l.known[dir] = below
+				n.below = append(n.below, below)
 			}
 		}
-		l.enqueueLocked(below)
+		l.enqueueLocked(n.below)
 	}
 	l.workLocked()
 }

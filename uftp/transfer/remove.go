@@ -50,7 +50,7 @@ func (r *runner) remove(ctx context.Context, name string, info uftp.Info) bool {
 	d.begin(ctx, x)
 	d.finish(ctx, x)
 	d.flush(ctx)
-	return !x.left
+	return !x.left && ctx.Err() == nil
 }
 
 func (d *remover) of(name string, info uftp.Info, up *removal) *removal {
@@ -79,8 +79,11 @@ func (d *remover) finish(ctx context.Context, dirs ...*removal) {
 	}
 	d.dirs.drop(links...)
 	for _, x := range dirs {
-		if ctx.Err() == nil && (d.r.DryRun && x.item.Info.IsDir() || errors.Is(x.err, syscall.EISDIR)) {
+		if ctx.Err() == nil && x.item.Info.IsDir() && (d.r.DryRun || errors.Is(x.err, syscall.EISDIR)) {
 			d.removeDir(ctx, x)
+		}
+		if x.up == nil {
+			d.flush(ctx) // the next one may have it in it
 		}
 	}
 }
@@ -89,7 +92,6 @@ func (d *remover) removeDir(ctx context.Context, x *removal) {
 	x.Dir, x.left, x.err = true, false, nil
 	infos, err := d.dirs.take(x.Path)
 	if err != nil {
-		d.r.Observer.Found(x.item)
 		d.fail(ctx, x, err)
 		return
 	}
@@ -131,9 +133,10 @@ func (d *remover) flush(ctx context.Context) {
 	for i, x := range batch {
 		switch x.err = errs[i]; {
 		case x.Dir && x.left: // what is in it was said
-		case !x.Dir && errors.Is(x.err, syscall.EISDIR): // later
+		case !x.Dir && x.item.Info.IsDir() && errors.Is(x.err, syscall.EISDIR): // later
+		case x.err != nil && ctx.Err() != nil:
+			x.left = true
 		case x.err != nil:
-			d.r.Observer.Found(x.item)
 			d.fail(ctx, x, x.err)
 		default:
 			d.r.Observer.Found(x.item)
@@ -144,6 +147,10 @@ func (d *remover) flush(ctx context.Context) {
 
 // fail notes that something is still there, and so what it is in.
 func (d *remover) fail(ctx context.Context, x *removal, err error) {
+	if d.r.Force && errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	d.r.Observer.Found(x.item)
 	d.r.done(ctx, x.item, bare(err))
 	for ; x != nil; x = x.up {
 		x.left = true

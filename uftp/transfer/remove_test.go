@@ -1,6 +1,7 @@
 package transfer_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/csi-uftp/csi-uftp/uftp"
 	"github.com/csi-uftp/csi-uftp/uftp/transfer"
 	"github.com/csi-uftp/csi-uftp/uftp/uftptest"
 )
@@ -105,5 +107,37 @@ func TestRemoveLeaves(t *testing.T) {
 	})
 	if check(t, err); sum.Deleted != 3 || sum.Failed != 0 {
 		t.Errorf("the rest: %+v", sum)
+	}
+}
+
+// TestRemoveTwice names things that are in one another.
+func TestRemoveTwice(t *testing.T) {
+	for _, pairs := range [][]string{{"t/sub", "t"}, {"t/sub/f", "t"}, {"t", "t/sub"}, {"t", "t"}} {
+		s := uftptest.Start(t, uftptest.Config{})
+		s.WriteFile(t, "t/sub/f", nil)
+		job := transfer.Job{To: transfer.Remote{Client: open(t, s)}, Recursive: true, Force: true}
+		for _, name := range pairs {
+			job.Pairs = append(job.Pairs, transfer.Pair{To: name})
+		}
+		if sum, err := transfer.Remove(t.Context(), job); err != nil || sum.Deleted != 3 || len(readTree(t, s.Dir())) > 0 {
+			t.Errorf("%q: %+v, %v", pairs, sum, err)
+		}
+	}
+}
+
+// oldTree tells what was there before.
+type oldTree struct{ transfer.Tree }
+
+func (oldTree) Stat(_ context.Context, name string) (uftp.Info, error) {
+	return uftp.Info{Name: name, Mode: 0o644}, nil
+}
+
+// TestRemoveFile: what was a file a moment ago, and is a directory now, stays.
+func TestRemoveFile(t *testing.T) {
+	dir := t.TempDir()
+	localWriter(t, dir)("d/precious", nil)
+	sum, err := transfer.Remove(t.Context(), transfer.Job{To: oldTree{transfer.Local{Root: dir}}, Pairs: []transfer.Pair{{To: "d"}}})
+	if !errors.Is(err, syscall.EISDIR) || sum.Deleted != 0 || len(readTree(t, dir)) != 2 {
+		t.Errorf("%+v, %v; left: %v", sum, err, readTree(t, dir))
 	}
 }

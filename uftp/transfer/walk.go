@@ -87,11 +87,18 @@ func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info
 	item.Action = MakeDir
 	sources, err := r.from.take(p.From)
 	if err != nil {
+		if made != nil && *made == nil {
+			r.To.RemoveSome(ctx, []uftp.Removal{{Path: p.To, Dir: true}}) // as if it had not been tried
+		}
+		r.to.drop(p.To)
 		r.done(ctx, item, bare(err))
 		return
 	}
 	targets, err := r.enter(ctx, p.To, item, existing, made)
 	if err != nil {
+		for _, info := range sources {
+			r.from.drop(path.Join(p.From, info.Name))
+		}
 		r.done(ctx, item, err)
 		return
 	}
@@ -110,6 +117,9 @@ func (r *runner) dir(ctx context.Context, p Pair, item Item, existing *uftp.Info
 		default:
 			file := Pair{path.Join(p.From, info.Name), path.Join(p.To, info.Name)}
 			parts[r.partName(file, info)] = true
+			if t := targets[info.Name]; t != nil && t.IsDir() {
+				r.to.drop(file.To)
+			}
 			r.entry(ctx, file, info, r.makeWay(ctx, file.To, info, targets[info.Name]))
 			delete(targets, info.Name)
 		}
@@ -132,7 +142,6 @@ func (r *runner) makeWay(ctx context.Context, to string, info uftp.Info, existin
 	if !r.Delete || existing == nil || !copied || info.IsDir() == existing.IsDir() {
 		return existing
 	}
-	r.to.drop(to)
 	if !r.remove(ctx, to, *existing) {
 		return existing
 	}
@@ -246,7 +255,7 @@ func (r *runner) finishDirs(ctx context.Context) {
 		return
 	}
 	for i, err := range r.To.SetAttrSome(ctx, names, attrs) {
-		if d := r.dirs[i]; err != nil {
+		if d := r.dirs[i]; err != nil && ctx.Err() == nil {
 			r.done(ctx, Item{Action: MakeDir, To: r.To.Path(d.name), Info: d.info}, bare(err))
 		}
 	}

@@ -2,6 +2,7 @@ package transfer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -88,5 +89,23 @@ func TestWalkBadDirectory(t *testing.T) {
 	}))
 	if !slices.Equal(failed, []string{"a"}) || !slices.Equal(names, []string{"a", "b", "b/f"}) {
 		t.Errorf("names %v, failed %v", names, failed)
+	}
+}
+
+// TestCopyBadDirectory: of a directory that cannot be listed nothing is made.
+func TestCopyBadDirectory(t *testing.T) {
+	dir := t.TempDir()
+	write := localWriter(t, dir)
+	write("src/a/f", nil)
+	write("src/b/f", nil)
+	sum, err := transfer.Run(t.Context(), transfer.Job{
+		From: badTree{transfer.Local{Root: filepath.Join(dir, "src")}}, To: transfer.Local{Root: dir},
+		Pairs: []transfer.Pair{{From: ".", To: "dst"}}, Recursive: true,
+	})
+	if !errors.Is(err, transfer.ErrIncomplete) || sum.Failed != 1 || sum.Dirs != 2 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+	if _, ok := readTree(t, filepath.Join(dir, "dst"))["a"]; ok {
+		t.Error("it was made")
 	}
 }
