@@ -164,7 +164,7 @@ func (l *lister) next() (batch []*listing) {
 	defer l.mu.Unlock()
 	for l.mayLocked() && len(batch) < listTogether {
 		n := l.queue[0]
-		if len(batch) > 0 && !(n.small && batch[0].small) {
+		if len(batch) > 0 && (!n.small || !batch[0].small) {
 			break
 		}
 		batch, l.queue = append(batch, n), l.queue[1:]
