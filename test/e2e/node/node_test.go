@@ -49,7 +49,7 @@ var program = sync.OnceValues(func() (string, error) {
 	// What a test has looked at go test compares before it takes an old result for
 	// that of now; what a build has read it does not know.
 	files, err := exec.Command("go", "list", "-deps", "-f", `{{$d := .Dir}}{{range .GoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}`, name).Output()
-	for _, file := range strings.FieldsSeq(string(files)) {
+	for file := range strings.FieldsSeq(string(files)) {
 		_, _ = os.Stat(file)
 	}
 	return dir, err
