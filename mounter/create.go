@@ -3,7 +3,9 @@ package mounter
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -52,6 +54,9 @@ func (m *Manager) attach(ctx context.Context, client *keeper.Client, mt *mount) 
 		return err
 	}
 	reply, err := client.Serve(ctx, mt.name, init, device)
+	if errors.Is(err, fs.ErrNotExist) { // the mount: nothing is asked of the server
+		err = fmt.Errorf("%w: its worker ended (%s)", uftp.ErrUnavailable, err.Error())
+	}
 	if err != nil {
 		return fmt.Errorf("hand the mount to its worker: %w", err)
 	}

@@ -57,9 +57,9 @@ func (m *Manager) Publish(ctx context.Context, pub volume.Publication, access uf
 }
 
 // unavailable says of an error that another try may mend it, if the keeper or a worker
-// was gone before it had answered.
+// was gone before it had answered, or the keeper is about to go.
 func unavailable(err error) error {
-	if errors.Is(err, wire.ErrClosed) && !errors.Is(err, uftp.ErrUnavailable) {
+	if errors.Is(err, wire.ErrClosed) || errors.Is(err, wire.ErrStopping) {
 		return fmt.Errorf("%w: the keeper or the worker ended: %w", uftp.ErrUnavailable, err)
 	}
 	return err

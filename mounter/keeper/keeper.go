@@ -266,6 +266,9 @@ func (k *Keeper) lookup(name string) (*mount, error) {
 	defer k.mu.Unlock()
 	m, ok := k.mounts[name]
 	if !ok || m.removing {
+		if k.closed {
+			return nil, ErrStopping // which is why
+		}
 		return nil, fmt.Errorf("mount %s: %w", name, fs.ErrNotExist)
 	}
 	return m, nil
