@@ -14,8 +14,7 @@ const opMkdir = "mkdir"
 
 // Mkdir makes a directory. Its parent must exist.
 func (c *Client) Mkdir(ctx context.Context, path string) error {
-	_, err := c.NewDir(ctx, path)
-	return err
+	return c.MkdirSome(ctx, []string{path})[0]
 }
 
 // NewDir makes a directory, whose parent must exist, and returns what it is then. One

@@ -168,6 +168,18 @@ func TestSomeAgain(t *testing.T) {
 		what := []uftp.Removal{{Path: "never"}, {Path: "1"}, {Path: "2"}, {Path: "3"}, {Path: "4"}}
 		wantErrs(t, "remove", c.RemoveSome(t.Context(), what), fs.ErrNotExist, nil, nil, nil, nil)
 	})
+	t.Run("made and not seen", func(t *testing.T) {
+		t.Parallel()
+		s := uftptest.Start(t, uftptest.Config{})
+		c := open(t, s)
+		check(t, c.Connect(t.Context()))
+		s.Faults().Inject(-1, uftptest.Fault{Verb: "STAT", Errno: syscall.EACCES})
+		check(t, c.Mkdir(t.Context(), "d"))
+		if fi, err := os.Stat(filepath.Join(s.Dir(), "d")); err != nil || !fi.IsDir() {
+			t.Errorf("%v, %v", fi, err)
+		}
+		s.Faults().Clear()
+	})
 	t.Run("away", func(t *testing.T) {
 		t.Parallel()
 		s := uftptest.Start(t, uftptest.Config{})
